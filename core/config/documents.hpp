@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: MIT
+// Other YAML documents: logical_ids as an argument, instance.yaml, pointers in the state directory.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "core/base/result.hpp"
+#include "core/config/settings.hpp"
+#include "core/model/instance_record.hpp"
+
+namespace vbd::config {
+
+inline constexpr ErrorKind kNewerSchema{"instance.newer_schema", Exit::refused};
+
+/// '[FD_LOOP, FT_RAW, "/p/sda"]'; short constants and Ganeti's ["loop", path] are accepted, the missing
+/// filetype being settings.default_filetype.
+[[nodiscard]] Result<LogicalId> parse_logical_id(std::string_view text, const Settings &settings);
+
+/// instance.yaml; every key checked, every number bounded. A newer schema is kNewerSchema, but `name`, `uuid`
+/// and `directory` of it are wanted by callers who only list: see parse_instance_head.
+[[nodiscard]] Result<InstanceRecord> parse_instance(std::string_view text, const std::string &file);
+[[nodiscard]] std::string write_instance(const InstanceRecord &record);
+
+/// STATE_DIR/instances/NAME.yaml
+struct Pointer {
+  std::string name, uuid, directory;
+};
+[[nodiscard]] Result<Pointer> parse_pointer(std::string_view text, const std::string &file);
+[[nodiscard]] std::string write_pointer(const Pointer &pointer);
+
+}  // namespace vbd::config

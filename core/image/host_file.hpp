@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: MIT
+// A vbd_file over a descriptor: what the host hands to filetypes. Any thread.
+#pragma once
+
+#include <memory>
+
+#include <vbdkit/plugin.h>
+
+#include "core/sys/fd.hpp"
+
+namespace vbd::image {
+
+class HostFile {
+ public:
+  /// Borrows the descriptor, which must outlive this. `flags`: VBD_FILE_*.
+  explicit HostFile(int fd, std::uint32_t flags = 0);
+  HostFile(const HostFile &) = delete;
+  [[nodiscard]] const vbd_file *file() const { return &file_; }
+
+ private:
+  int fd_;
+  vbd_file file_;
+};
+
+}  // namespace vbd::image

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: MIT
+// Who uses an image or a device node, also those who take no lock: loop devices (by device and inode of the
+// backing file), mounts, holders in sysfs, open descriptors in /proc. Thread-safe; a snapshot that may be
+// stale when it returns.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/base/result.hpp"
+#include "core/sys/files.hpp"
+
+namespace vbd::sys {
+
+struct LoopDevice {
+  std::string node;       ///< "/dev/loop3"
+  FileId backing;
+  std::uint64_t offset = 0, size_limit = 0;  ///< bytes; limit 0: none
+  bool read_only = false, direct_io = false, autoclear = false;
+  std::uint32_t block_size = 512;
+  std::string tag;        ///< lo_file_name: at most 63 bytes
+};
+/// All bound loop devices; those that can't be opened (no root) are read from sysfs as far as it goes.
+[[nodiscard]] Result<std::vector<LoopDevice>> loop_devices();
+[[nodiscard]] Result<std::vector<LoopDevice>> loops_of(const FileId &file);
+
+struct Mount {
+  std::string source, target, type, options;
+};
+/// Mounts in this mount namespace whose device is the block device `node`, or one of its partitions.
+[[nodiscard]] Result<std::vector<Mount>> mounts_of_node(const std::string &node);
+/// Names in /sys/block/X/holders (device mapper, md) and of partitions, and swap.
+[[nodiscard]] Result<std::vector<std::string>> holders_of_node(const std::string &node);
+
+struct ProcessUse {
+  std::int64_t pid = 0;
+  std::string command;
+  bool writes = false;
+};
+struct Usage {
+  std::vector<LoopDevice> loops;
+  std::vector<ProcessUse> processes;   ///< other than this one
+  bool partial = false;                ///< some processes could not be looked at
+  [[nodiscard]] bool any() const { return !loops.empty() || !processes.empty(); }
+  /// "loop device /dev/loop3 (mounted at /mnt), process 123 (qemu-nbd)": for messages.
+  [[nodiscard]] std::string describe() const;
+};
+[[nodiscard]] Result<Usage> find_usage(const FileId &file);
+/// Processes that have the block device open.
+[[nodiscard]] Result<Usage> find_node_usage(const std::string &node);
+
+}  // namespace vbd::sys

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: MIT
+// Adding and removing instances. Each verb makes a plan (a list of steps), which --dry-run prints and which is then
+// done; a failure undoes what was done, and what a killed run left is finished or undone by the next verb.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/base/result.hpp"
+#include "core/device/device.hpp"
+#include "manager/instance/catalog.hpp"
+
+namespace vbd::instance {
+
+struct Manager {
+  const config::Settings &settings;
+  plugin::Registry &registry;
+  std::vector<std::string> profile_dirs;
+};
+
+/// One --disk INDEX:KEY=VALUE,...
+struct DiskSpec {
+  std::size_t index = 0;
+  std::optional<std::uint64_t> size;  ///< bytes
+  std::optional<std::string> filetype, driver, mode;
+  std::map<std::string, std::string> options;  ///< others, "driver.X" and "filetype.X" included
+};
+
+/// The words of the command line, split but not yet checked against the host.
+struct AddSpec {
+  std::string name;
+  std::string path;                  ///< "" FILE_STORAGE_DIR/NAME
+  std::optional<std::string> driver, filetype;
+  bool reuse = false;
+  std::map<std::string, std::string> options;  ///< of -t: apply to every disk
+  std::vector<DiskSpec> disks;
+  std::string node, secondary;
+  std::string os;
+  std::map<std::string, std::string> backend, hypervisor, os_parameters;
+  bool no_install = false, no_start = false;
+};
+/// "file:path=/p,driver=loop,reuse,..." ; kind before the colon must be "file".
+[[nodiscard]] Result<void> parse_template(const std::string &text, AddSpec &spec);
+/// "0:size=5G,mode=ro"
+[[nodiscard]] Result<DiskSpec> parse_disk(const std::string &text);
+
+/// A plan for people: one line a step.
+using Plan = std::vector<std::string>;
+
+[[nodiscard]] Result<Plan> add(const Manager &manager, const AddSpec &spec, bool dry_run);
+
+struct RemoveSpec {
+  std::string name;
+  bool keep_files = false;
+  bool assume_unused = false;
+};
+[[nodiscard]] Result<Plan> remove(const Manager &manager, const RemoveSpec &spec, bool dry_run);
+
+/// The guest's config file for the configured hypervisor.
+[[nodiscard]] Result<std::string> config_file(const Manager &manager, const std::string &name);
+
+/// Problems and leftovers; repaired with `repair`; pointers found again with `rebuild`.
+struct Problem {
+  std::string where, what;
+  bool repaired = false;
+};
+[[nodiscard]] Result<std::vector<Problem>> verify(const Manager &manager, bool repair, bool rebuild, bool dry_run);
+
+}  // namespace vbd::instance
