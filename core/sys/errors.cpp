@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: MIT
+#include "core/sys/errors.hpp"
+
+#include <cerrno>
+
+namespace vbd::sys {
+namespace {
+
+const ErrorKind &kind_of(int error_number) {
+  switch (error_number) {
+    case ENOENT:
+    case ENOTDIR: return kNotFound;
+    case EEXIST:
+    case ENOTEMPTY: return kExists;
+    case ENOSPC:
+    case EDQUOT:
+    case EFBIG: return kNoSpace;
+    case EROFS: return kReadOnly;
+    case EACCES:
+    case EPERM: return kPermission;
+    case ELOOP: return kSymlink;
+    case EBUSY:
+    case ETXTBSY: return kInUse;
+    default: return kIo;
+  }
+}
+
+}  // namespace
+
+Error errno_error(std::string_view what, int error_number) {
+  return system_error(kind_of(error_number), what, error_number);
+}
+
+}  // namespace vbd::sys
