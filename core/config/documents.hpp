@@ -17,10 +17,17 @@ inline constexpr ErrorKind kNewerSchema{"instance.newer_schema", Exit::refused};
 /// filetype being settings.default_filetype.
 [[nodiscard]] Result<LogicalId> parse_logical_id(std::string_view text, const Settings &settings);
 
-/// instance.yaml; every key checked, every number bounded. A newer schema is kNewerSchema, but `name`, `uuid`
-/// and `directory` of it are wanted by callers who only list: see parse_instance_head.
+/// instance.yaml; every key checked, every number bounded. A newer schema is kNewerSchema; callers who only
+/// list still get its name with parse_instance_head.
 [[nodiscard]] Result<InstanceRecord> parse_instance(std::string_view text, const std::string &file);
 [[nodiscard]] std::string write_instance(const InstanceRecord &record);
+
+/// The part of instance.yaml that every schema has; other keys are not looked at.
+struct InstanceHead {
+  std::uint32_t schema = 0;
+  std::string uuid, name, directory;
+};
+[[nodiscard]] Result<InstanceHead> parse_instance_head(std::string_view text, const std::string &file);
 
 /// STATE_DIR/instances/NAME.yaml
 struct Pointer {

@@ -39,13 +39,13 @@ struct Settings {
   std::map<std::string, std::map<std::string, PluginOption>> plugins;  ///< constant -> option -> value
   ReferencePolicy references = ReferencePolicy::deny;
   std::string hypervisor = "xen";
-  std::string node;                       ///< filled with the host's name when not configured
+  std::string node;  ///< filled with the host's name when not configured
   std::map<std::string, NodeSettings> nodes;
   std::vector<std::string> os_search_path;
   std::string export_dir = "/srv/ganeti/export";
-  std::string image_owner, image_group;   ///< names or numbers; "" as created
+  std::string image_owner, image_group;  ///< names or numbers; "" as created
   std::uint32_t image_mode = 0600;
-  std::uint64_t min_free = 0;             ///< bytes; add warns below it
+  std::uint64_t min_free = 0;  ///< bytes; add warns below it
 
   /// key ("file_storage_dir", "plugins.FD_BLKTAP.backend") -> "default" or FILE:LINE:COL
   std::map<std::string, std::string> origins;

@@ -29,6 +29,7 @@ class Value {
   Value(std::int64_t n) : v_(n) {}
   Value(std::uint64_t n) : v_(n) {}
   Value(int n) : v_(std::int64_t{n}) {}
+  Value(double n) : v_(n) {}
   Value(const char *s) : v_(std::string(s)) {}
   Value(std::string s) : v_(std::move(s)) {}
   Value(std::string_view s) : v_(std::string(s)) {}
@@ -50,7 +51,8 @@ class Value {
   /// Appends to an array (a null becomes one).
   Value &push(Value value);
 
-  using Storage = std::variant<std::monostate, bool, std::int64_t, std::uint64_t, double, std::string, Array, Object>;
+  using Storage =
+      std::variant<std::monostate, bool, std::int64_t, std::uint64_t, double, std::string, Array, Object>;
   [[nodiscard]] const Storage &storage() const { return v_; }
 
  private:

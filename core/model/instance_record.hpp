@@ -13,27 +13,30 @@
 
 namespace vbd {
 
+inline constexpr ErrorKind kBadName{"usage.name", Exit::usage};
+
 inline constexpr std::uint32_t kInstanceSchema = 1;
+inline constexpr std::size_t kMaxDisks = 702;  ///< sda .. sdzz
 
 enum class DiskMode { rw, ro };
 
 struct DiskRecord {
   Constant driver;
   Constant filetype;
-  std::string file;         ///< name below the directory: "sda"
-  std::uint64_t size = 0;   ///< virtual size, bytes
-  std::string vdev;         ///< "sda", "sda1"
+  std::string file;        ///< name below the directory: "sda"
+  std::uint64_t size = 0;  ///< virtual size, bytes
+  std::string vdev;        ///< "sda", "sda1"
   DiskMode mode = DiskMode::rw;
-  bool created = true;      ///< false: reused or adopted
+  bool created = true;  ///< false: reused or adopted
   std::map<std::string, std::string> driver_options;
   std::map<std::string, std::string> filetype_options;
 };
 
 /// An operation in progress, recorded before its first change.
 struct OperationRecord {
-  std::string verb;                 ///< "add", "remove"
-  std::string started;              ///< RFC 3339, UTC
-  std::vector<std::string> files;   ///< names that it may have created (add) or removes (remove)
+  std::string verb;                ///< "add", "remove"
+  std::string started;             ///< RFC 3339, UTC
+  std::vector<std::string> files;  ///< names that it may have created (add) or removes (remove)
 };
 
 /// Who may write this instance's disks: node, its boot, and for whom.
@@ -45,10 +48,10 @@ struct InstanceRecord {
   std::uint32_t schema = kInstanceSchema;
   std::string uuid;
   std::string name;
-  std::string directory;            ///< where this file was written: elsewhere, the instance is foreign
-  std::string node, secondary;      ///< secondary may be ""
-  std::string os;                   ///< "debian-etch", "debootstrap+default", ""
-  std::string created;              ///< RFC 3339, UTC
+  std::string directory;        ///< where this file was written: elsewhere, the instance is foreign
+  std::string node, secondary;  ///< secondary may be ""
+  std::string os;               ///< "debian-etch", "debootstrap+default", ""
+  std::string created;          ///< RFC 3339, UTC
   std::map<std::string, std::string> backend, hypervisor, os_parameters;
   std::vector<DiskRecord> disks;
   std::optional<OperationRecord> operation;

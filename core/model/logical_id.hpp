@@ -21,7 +21,9 @@ class Constant {
   [[nodiscard]] static Result<Constant> parse(std::string_view text, PluginKind kind);
 
   [[nodiscard]] const std::string &str() const { return text_; }
-  [[nodiscard]] PluginKind kind() const { return text_[1] == 'D' ? PluginKind::driver : PluginKind::filetype; }
+  [[nodiscard]] PluginKind kind() const {
+    return text_[1] == 'D' ? PluginKind::driver : PluginKind::filetype;
+  }
   /// "fd-loop.so"
   [[nodiscard]] std::string file_name() const;
   /// "loop"
