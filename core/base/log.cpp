@@ -36,7 +36,7 @@ spdlog::level::level_enum to_spdlog(Level level) {
   return spdlog::level::debug;
 }
 
-/// Made by the first message. No time stamps: a terminal needs none, journald and Ganeti add their own.
+/// Made by the first message. No time stamps: a terminal needs none, journald and a calling daemon add their own.
 /// Never destroyed, so that a message of a late destructor or thread finds it.
 spdlog::logger &logger() {
   static spdlog::logger *const made = [] {

@@ -27,7 +27,7 @@ Error bad(std::string_view text, SizeStyle style, std::string_view why) {
 /// The factor of a suffix, 0 when there is no such one.
 std::uint64_t factor_of(std::string_view suffix, SizeStyle style) {
   const std::string low = text::lower(suffix);
-  if (style == SizeStyle::instance) {  // the units of Ganeti's utils/text.py, ParseUnit
+  if (style == SizeStyle::instance) {  // the units of gnt-instance(8), --disk size=
     if (low.empty() || low == "m" || low == "mb" || low == "mib") return kMib;
     if (low == "g" || low == "gb" || low == "gib") return kGib;
     if (low == "t" || low == "tb" || low == "tib") return kTib;

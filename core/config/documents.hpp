@@ -13,7 +13,7 @@ namespace vbd::config {
 
 inline constexpr ErrorKind kNewerSchema{"instance.newer_schema", Exit::refused};
 
-/// '[FD_LOOP, FT_RAW, "/p/sda"]'; short constants and Ganeti's ["loop", path] are accepted, the missing
+/// '[FD_LOOP, FT_RAW, "/p/sda"]'; short constants and the older ["loop", path] are accepted, the missing
 /// filetype being settings.default_filetype.
 [[nodiscard]] Result<LogicalId> parse_logical_id(std::string_view text, const Settings &settings);
 

@@ -242,8 +242,9 @@ void set_origin_defaults(Settings &settings) {
 
 Result<Settings> load_settings(const LoadOptions &options) {
   Settings settings;
-  settings.os_search_path = {"/srv/ganeti/os", "/usr/local/lib/ganeti/os", "/usr/lib/ganeti/os",
-                             "/usr/share/ganeti/os"};
+  const auto defaults = parse_yaml(options.defaults, "default");
+  if (!defaults) return defaults.error();
+  if (auto applied = apply_file(settings, *defaults); !applied) return applied.error();
   set_origin_defaults(settings);
   if (auto applied = apply_files(settings, options); !applied) return applied.error();
   if (settings.allowed_dirs.empty() && settings.origins["allowed_dirs"] == "default") {

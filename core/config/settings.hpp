@@ -29,7 +29,7 @@ struct NodeSettings {
 };
 
 struct Settings {
-  std::string file_storage_dir = "/srv/ganeti/file-storage";
+  std::string file_storage_dir;
   std::vector<std::string> allowed_dirs;  ///< filled with [file_storage_dir] when not configured
   std::string state_dir = "/var/lib/vbdkit";
   std::string run_dir = "/run/vbdkit";
@@ -38,11 +38,11 @@ struct Settings {
   std::string default_filetype = "FT_RAW";
   std::map<std::string, std::map<std::string, PluginOption>> plugins;  ///< constant -> option -> value
   ReferencePolicy references = ReferencePolicy::deny;
-  std::string hypervisor = "xen";
+  std::string hypervisor;
   std::string node;  ///< filled with the host's name when not configured
   std::map<std::string, NodeSettings> nodes;
   std::vector<std::string> os_search_path;
-  std::string export_dir = "/srv/ganeti/export";
+  std::string export_dir;
   std::string image_owner, image_group;  ///< names or numbers; "" as created
   std::uint32_t image_mode = 0600;
   std::uint64_t min_free = 0;  ///< bytes; add warns below it
@@ -52,6 +52,7 @@ struct Settings {
 };
 
 struct LoadOptions {
+  std::string_view defaults;  ///< the built-in defaults, as YAML: policy of the program, not of this library
   std::string config_file;  ///< --config FILE: that file alone; "" the usual ones
   std::string prefix;       ///< of the installation
   std::string etc = "/etc/vbdkit";

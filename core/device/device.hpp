@@ -30,7 +30,7 @@ struct Context {
 
 struct AttachSpec {
   LogicalId id;
-  std::string holder = "cli";     ///< "cli", "instance:NAME", "mount:DIR", "ganeti:VOL"
+  std::string holder = "cli";     ///< "cli", "instance:NAME", "mount:DIR", another caller's "WORD:NAME"
   bool read_only = false;
   plugin::Values options;         ///< of the driver, per image
   std::uint32_t block_size = 512;

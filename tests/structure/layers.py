@@ -38,7 +38,7 @@ SYSTEM_ROOMS = r"(core/sys/|core/base/log\.cpp|plugins/|include/|sdk/).*"
 
 SOURCE = re.compile(r"\.(c|cpp|h|hpp)$")
 INCLUDE = re.compile(r'^\s*#\s*include\s*[<"]([^>"]+)[>"]', re.M)
-FOREIGN_WORD = re.compile(r"(?<![A-Za-z])(xen|qcow2?|ganeti)(?![a-z])", re.I)
+FOREIGN_WORD = re.compile(r"(?<![A-Za-z_])(xen|qcow2?|ganeti)(?![a-z])", re.I)
 SHELL_CALL = re.compile(r"\b(std::system|popen|system)\s*\(")
 MAX_LINES = 500
 
