@@ -2,13 +2,13 @@
 // Options of plugins: values checked against the plugin's own table. Thread-safe.
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "core/base/result.hpp"
-
-struct vbd_option;
 
 namespace vbd::plugin {
 
@@ -27,7 +27,9 @@ struct OptionInfo {
 using Values = std::map<std::string, std::string>;
 
 /// The value in the form that the plugin gets ("true", decimal bytes). `where` begins the error.
-[[nodiscard]] Result<std::string> check_option(const OptionInfo &option, const std::string &value, const std::string &where);
+[[nodiscard]] Result<std::string> check_option(const OptionInfo &option, const std::string &value,
+                                               const std::string &where);
+[[nodiscard]] const OptionInfo *find_option(const std::vector<OptionInfo> &table, std::string_view name);
 /// Finds the option by name (kUnknownOption suggests the nearest) and checks it.
 [[nodiscard]] Result<std::string> check_named(const std::vector<OptionInfo> &table, const std::string &name,
                                               const std::string &value, const std::string &where);

@@ -19,6 +19,7 @@ namespace vbd::plugin {
 
 inline constexpr ErrorKind kPluginNotFound{"plugin.not_found", Exit::not_found};
 inline constexpr ErrorKind kNotPaired{"plugin.not_paired", Exit::refused};
+inline constexpr ErrorKind kBadDirectory{"plugin.bad_directory", Exit::usage};
 
 struct Found {
   std::string path;
@@ -27,10 +28,10 @@ struct Found {
 /// A file that looks like a plugin (fd-*.so, ft-*.so), for listing; nothing of it was loaded.
 struct Listed {
   std::string path;
-  std::string constant;     ///< from the file's name
-  Note note;                ///< when problem is empty
+  std::string constant;             ///< from the file's name
+  Note note;                        ///< when problem is empty
   std::string problem_id, problem;  ///< why it can't be used
-  bool shadowed = false;    ///< an earlier directory has one of that name
+  bool shadowed = false;            ///< an earlier directory has one of that name
 };
 
 class Registry {
@@ -41,8 +42,9 @@ class Registry {
   ~Registry();
 
   [[nodiscard]] const std::vector<std::string> &directories() const { return directories_; }
-  /// Trusted and note checked, not loaded. kPluginNotFound names the file, the directories and the installed
-  /// constants, nearest first.
+  /// Trusted and note checked, not loaded. A directory that is not there is passed over; one that is relative
+  /// (kBadDirectory) or not trusted (kUntrusted) ends the search, for it may hide the file that was meant.
+  /// kPluginNotFound names the file, the directories and the installed constants, nearest first.
   [[nodiscard]] Result<Found> find(const Constant &constant) const;
   [[nodiscard]] std::vector<Listed> list() const;
   /// Loads (once) and initialises with the configured options.
@@ -52,11 +54,14 @@ class Registry {
   [[nodiscard]] sys::Runner &runner() const { return runner_; }
 
  private:
+  [[nodiscard]] Result<Found> look_up(const Constant &constant) const;
+  [[nodiscard]] Error not_found(const Constant &constant) const;
+
   std::vector<std::string> directories_;
   const config::Settings &settings_;
   sys::Runner &runner_;
-  struct Loaded;
-  std::vector<std::unique_ptr<Loaded>> loaded_;
+  mutable std::vector<Found> found_;  // of this process: pairing and loading look at a file once
+  std::vector<std::unique_ptr<Plugin>> loaded_;
 };
 
 }  // namespace vbd::plugin

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// May this file's code run in our process? Walks from "/" with O_PATH|O_NOFOLLOW: every directory and the file
-// owned by root (or by the effective user when that is not root), not writable by group or others (a group 0
-// that may write is root's), the file regular, no link, no set-id bits. Thread-safe.
+// May this file's code run in our process? Walks from "/" with O_PATH|O_NOFOLLOW: every directory and the
+// file owned by root (or by the effective user when that is not root), not writable by group or others (a
+// group 0 that may write is root's), the file regular, no link, no set-id bits. Thread-safe.
 #pragma once
 
 #include <string>
