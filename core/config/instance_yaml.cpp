@@ -129,7 +129,7 @@ Result<void> read_disks(const Fields &fields, InstanceRecord &record) {
 Result<void> read_operation(const Fields &fields, InstanceRecord &record) {
   const Node *node = fields.optional("operation");
   if (node == nullptr) return {};
-  if (auto known = check_keys(*node, {"verb", "started", "files"}); !known) return known;
+  if (auto known = check_keys(*node, {"verb", "started", "files", "made_directory"}); !known) return known;
   const Fields inner(*node);
   OperationRecord operation;
   if (auto done = inner.read({{"verb", &operation.verb}, {"started", &operation.started}}); !done)
@@ -141,6 +141,11 @@ Result<void> read_operation(const Fields &fields, InstanceRecord &record) {
       return bad_value(*files, text::cat("expected at most ", kMaxFiles, " names of files in the directory"));
     }
     operation.files = *std::move(names);
+  }
+  if (const Node *made = inner.optional("made_directory")) {
+    const auto value = as_bool(*made);
+    if (!value) return value.error();
+    operation.made_directory = *value;
   }
   record.operation = std::move(operation);
   return {};
@@ -210,7 +215,7 @@ std::string lines_of(const OperationRecord &operation) {
   for (const std::string &file : operation.files) files.push_back(yaml_scalar(file));
   return text::cat("operation:\n  verb: ", yaml_scalar(operation.verb),
                    "\n  started: ", yaml_scalar(operation.started), "\n  files: [", text::join(files, ", "),
-                   "]\n");
+                   "]\n", operation.made_directory ? "  made_directory: true\n" : "");
 }
 
 std::string lines_of(const ClaimRecord &claim) {

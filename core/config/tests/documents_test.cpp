@@ -4,7 +4,8 @@
 #include <doctest/doctest.h>
 
 #include <cstdint>
-#include <limits>
+
+#include "core/base/size.hpp"
 
 using namespace vbd;
 using namespace vbd::config;
@@ -147,7 +148,7 @@ TEST_CASE("every value is bounded, every error placed") {
   CHECK(refused(with("created: true", "created: 1")).message().find("disks[0].created") != std::string::npos);
   CHECK(refused(with("driver: FD_LOOP", "driver: loop")).message().find("disks[0].driver") !=
         std::string::npos);
-  CHECK(refused(with("mode: rw\n", "")).message().find("'mode' is missing") != std::string::npos);
+  CHECK(refused(with("    mode: rw\n", "")).message().find("'mode' is missing") != std::string::npos);
   CHECK(refused(with("uuid: \"0", "uuid: \"X")).message().find("uuid") != std::string::npos);
   CHECK(refused(with("directory: /xen", "directory: xen")).message().find("i.yaml:5:12: directory: ") == 0);
   CHECK(refused(with("name: instance2", "name: ../x")).message().find("i.yaml:4:7: name: ") == 0);
@@ -195,6 +196,7 @@ TEST_CASE("pointers") {
 
 TEST_CASE("logical_ids as arguments") {
   Settings settings;
+  settings.default_filetype = "FT_RAW";
   const auto full = parse_logical_id(R"([FD_LOOP, FT_RAW, "/p/sda"])", settings);
   REQUIRE(full.ok());
   CHECK(full->str() == R"([FD_LOOP, FT_RAW, "/p/sda"])");
@@ -206,7 +208,8 @@ TEST_CASE("logical_ids as arguments") {
 }
 
 TEST_CASE("logical_ids that are refused") {
-  const Settings settings;
+  Settings settings;
+  settings.default_filetype = "FT_RAW";
   for (const char *bad :
        {"", "/p/sda", "[]", "[loop]", "[loop, raw, /p, x]", "[loop, raw, [/p]]", "{a: b}", "[loop, raw, /p",
         "[FT_RAW, FD_LOOP, /p]", "[lo op, raw, /p]", "[loop, raw, ~]", "[&a loop, raw, /p]"}) {
