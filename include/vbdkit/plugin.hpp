@@ -153,3 +153,6 @@ inline int32_t write_all(const vbd_file *file, const void *buf, uint64_t len, ui
 }
 
 }  // namespace vbdkit
+
+#include <vbdkit/detail/loop.hpp>      // loop devices and who uses a node: for drivers
+#include <vbdkit/detail/xen_disk.hpp>  // what a Xen disk string can carry: for drivers
