@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: MIT
 // What settings turn into: text for people, ownership for new images.
-#include <grp.h>
-#include <pwd.h>
-#include <unistd.h>
 
 #include <charconv>
 #include <cstdio>
 
 #include "core/base/text.hpp"
 #include "core/config/settings.hpp"
+#include "core/sys/components.hpp"
 #include "core/sys/host.hpp"
 
 namespace vbd::config {
@@ -54,8 +52,6 @@ std::string nodes_text(const Settings &settings) {
   return out;
 }
 
-constexpr std::size_t kNameBuffer = 16384;  // of getpwnam_r and getgrnam_r
-
 bool parse_number(const std::string &text, std::int64_t &number) {
   std::uint32_t id = 0;
   const char *end = text.data() + text.size();
@@ -77,23 +73,17 @@ Error no_such(const Settings &settings, const std::string &key, std::string_view
 Result<std::int64_t> user_id(const Settings &settings) {
   std::int64_t number = -1;
   if (settings.image_owner.empty() || parse_number(settings.image_owner, number)) return number;
-  passwd entry{};
-  passwd *found = nullptr;
-  std::string buffer(kNameBuffer, '\0');
-  getpwnam_r(settings.image_owner.c_str(), &entry, buffer.data(), buffer.size(), &found);
-  if (found == nullptr) return no_such(settings, "image_owner", "user", settings.image_owner);
-  return std::int64_t{entry.pw_uid};
+  const auto found = sys::user_by_name(settings.image_owner);
+  if (!found) return no_such(settings, "image_owner", "user", settings.image_owner);
+  return std::int64_t{*found};
 }
 
 Result<std::int64_t> group_id(const Settings &settings) {
   std::int64_t number = -1;
   if (settings.image_group.empty() || parse_number(settings.image_group, number)) return number;
-  group entry{};
-  group *found = nullptr;
-  std::string buffer(kNameBuffer, '\0');
-  getgrnam_r(settings.image_group.c_str(), &entry, buffer.data(), buffer.size(), &found);
-  if (found == nullptr) return no_such(settings, "image_group", "group", settings.image_group);
-  return std::int64_t{entry.gr_gid};
+  const auto found = sys::group_by_name(settings.image_group);
+  if (!found) return no_such(settings, "image_group", "group", settings.image_group);
+  return std::int64_t{*found};
 }
 
 }  // namespace
@@ -129,7 +119,7 @@ Result<sys::Ownership> image_ownership(const Settings &settings) {
   if (!uid) return uid.error();
   const auto gid = group_id(settings);
   if (!gid) return gid.error();
-  if (*uid >= 0 && !sys::is_root() && *uid != std::int64_t{geteuid()}) {
+  if (*uid >= 0 && !sys::is_root() && *uid != std::int64_t{sys::effective_uid()}) {
     const auto where = settings.origins.find("image_owner");
     return Error{sys::kPermission,
                  text::cat(where == settings.origins.end() ? "default" : where->second,

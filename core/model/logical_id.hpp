@@ -14,10 +14,10 @@ inline constexpr ErrorKind kBadPath{"path.invalid", Exit::refused};
 
 enum class PluginKind { driver, filetype };
 
-/// A plugin's constant: FD_LOOP, FT_QCOW. ^(FD|FT)_[A-Z][A-Z0-9]*(_[A-Z0-9]+)*$, at most 40 bytes.
+/// A plugin's constant: FD_LOOP, FT_RAW. ^(FD|FT)_[A-Z][A-Z0-9]*(_[A-Z0-9]+)*$, at most 40 bytes.
 class Constant {
  public:
-  /// The full constant, or the short form for `kind`: "loop" is FD_LOOP, "qcow" is FT_QCOW.
+  /// The full constant, or the short form for `kind`: "loop" is FD_LOOP, "raw" is FT_RAW.
   [[nodiscard]] static Result<Constant> parse(std::string_view text, PluginKind kind);
 
   [[nodiscard]] const std::string &str() const { return text_; }

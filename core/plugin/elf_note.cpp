@@ -3,11 +3,8 @@
 #include "core/plugin/elf_note.hpp"
 
 #include <elf.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <bit>
-#include <cerrno>
 #include <cstring>
 #include <optional>
 #include <vector>
@@ -16,7 +13,8 @@
 
 #include "core/base/text.hpp"
 #include "core/plugin/note.hpp"
-#include "core/sys/errors.hpp"
+#include "core/sys/components.hpp"
+#include "core/sys/files.hpp"
 
 namespace vbd::plugin {
 namespace {
@@ -64,10 +62,9 @@ Result<void> Reader::read(void *to, std::uint64_t length, std::uint64_t offset, 
   if (offset > size_ || length > size_ - offset) {
     return error(kTruncated, text::cat("the file ends at ", size_, ", inside its ", what));
   }
-  const ssize_t n = ::pread(fd_, to, length, static_cast<off_t>(offset));
-  if (n < 0) return sys::errno_error(text::cat("read ", text::printable(path_)), errno);
-  if (static_cast<std::uint64_t>(n) != length)
-    return error(kTruncated, text::cat("the file became shorter inside its ", what));
+  const auto n = sys::read_at(fd_, to, length, offset);
+  if (!n) return n.error().at(text::printable(path_));
+  if (*n != length) return error(kTruncated, text::cat("the file became shorter inside its ", what));
   return {};
 }
 
@@ -130,9 +127,9 @@ Result<void> Reader::scan(const std::string &notes, std::size_t alignment) {
 }
 
 Result<std::string> Reader::find() {
-  struct stat st {};
-  if (::fstat(fd_, &st) != 0) return sys::errno_error(text::cat("stat ", text::printable(path_)), errno);
-  size_ = static_cast<std::uint64_t>(st.st_size);
+  const auto info = sys::file_info(fd_);
+  if (!info) return info.error().at(text::printable(path_));
+  size_ = info->size;
   Elf64_Ehdr header;
   char magic[SELFMAG] = {};
   if (size_ >= SELFMAG) {
