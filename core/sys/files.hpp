@@ -29,6 +29,10 @@ struct FileInfo {
   std::uint64_t links = 0;
   std::uint32_t mode = 0;       ///< st_mode
   std::uint32_t uid = 0, gid = 0;
+  // The type bits of inode(7).
+  [[nodiscard]] bool is_regular() const { return (mode & 0170000) == 0100000; }
+  [[nodiscard]] bool is_directory() const { return (mode & 0170000) == 0040000; }
+  [[nodiscard]] bool is_link() const { return (mode & 0170000) == 0120000; }
 };
 [[nodiscard]] Result<FileInfo> file_info(int fd);
 /// Of a name below `directory`, not following a link at the end.
