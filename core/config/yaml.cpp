@@ -117,7 +117,7 @@ class Handler : public YAML::EventHandler {
     if (outer.node.kind == Node::Kind::list) {
       outer.node.items.push_back(std::move(done));
     } else {
-      outer.node.entries.emplace_back(std::move(*outer.key), std::move(done));
+      outer.node.entries.push_back({std::move(*outer.key), std::move(done)});
       outer.key.reset();
     }
   }

@@ -27,6 +27,8 @@ struct Mark {
   [[nodiscard]] std::string str() const;
 };
 
+struct Entry;
+
 struct Node {
   enum class Kind { null, scalar, list, map };
   Kind kind = Kind::null;
@@ -34,11 +36,16 @@ struct Node {
   bool quoted = false;
   std::string key;  ///< where it stands in the document, for messages: "plugins.FD_LOOP", "disks[0].size"
   std::string scalar;
-  std::vector<Node> items;                     // list
-  std::vector<std::pair<Node, Node>> entries;  // map, in order; keys are scalars
+  std::vector<Node> items;     // list
+  std::vector<Entry> entries;  // map, in order; keys are scalars
 
   /// The value of a key, or nullptr. Only of a map.
   [[nodiscard]] const Node *find(std::string_view key) const;
+};
+
+/// Not a std::pair: clang 14 needs that complete within Node.
+struct Entry {
+  Node key, value;
 };
 
 /// `name` is for positions. An empty document is an empty map. At most 1 MiB of printable UTF-8.
