@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
-// Hypervisor profiles: data, not code. A YAML file names the dialect, the template of the guest's config file and how
-// a disk is written there. Format: docs/hypervisor-profiles.md. Read-only after loading.
+// Hypervisor profiles: data, not code. A YAML file names the dialect, the template of the guest's config file
+// and how a disk is written there. Format: docs/hypervisor-profiles.md. Read-only after loading; thread-safe.
 #pragma once
 
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -12,25 +13,45 @@
 namespace vbd::hypervisor {
 
 inline constexpr ErrorKind kNoProfile{"hypervisor.not_found", Exit::not_found};
+inline constexpr ErrorKind kBadProfile{"hypervisor.profile", Exit::usage};
 inline constexpr ErrorKind kBadParameter{"hypervisor.parameter", Exit::usage};
+inline constexpr ErrorKind kCannotQuote{"hypervisor.quote", Exit::refused};
 
 struct Profile {
   std::string name, summary;
-  std::string dialect;              ///< "xl"
-  std::string vdev_prefix;          ///< optional: "xvd" turns sda1 into xvda1 for the guest; "" leaves names
-  std::string quote;                ///< how values are written into the config: "xl" or "shell-args"; docs
-  std::string device_disk;          ///< a disk given by node: "{node} {vdev} {access}" template
-  std::string config;               ///< template: {name} {memory} {vcpus} {disks} and defaults' keys
+  std::string dialect;          ///< "xl": what drivers are asked to render
+  std::string vdev_prefix;      ///< optional: "xvd" turns sda1 into xvda1 for the guest; "" leaves names
+  std::string quote;            ///< how values are written into the config: "xl" or "shell-args"
+  std::string device_disk;      ///< a disk given by its node: {node} {vdev} {access}
+  std::string disk = "{disk}";  ///< one disk within {disks}; {disk} is quoted
+  std::string disk_separator = ", ";  ///< between two of them
+  std::string config;                 ///< template: {name} {disks} and parameters; see render_config
   std::map<std::string, std::string> defaults;  ///< parameters of -B and -H that have a default
 };
 
-/// NAME.yaml in /etc/vbdkit/hypervisors, then PREFIX/share/vbdkit/hypervisors.
-[[nodiscard]] Result<Profile> load_profile(const std::string &name, const std::vector<std::string> &directories);
+/// NAME.yaml in the first of `directories` that has it (/etc/vbdkit/hypervisors, then
+/// PREFIX/share/vbdkit/hypervisors).
+[[nodiscard]] Result<Profile> load_profile(const std::string &name,
+                                           const std::vector<std::string> &directories);
+
+/// What -B and -H may set: the template's parameters and those with a default.
+[[nodiscard]] std::set<std::string> parameter_names(const Profile &profile);
+/// kBadParameter suggests the nearest name. `where` begins the error ("-B").
+[[nodiscard]] Result<void> check_parameters(const Profile &profile,
+                                            const std::map<std::string, std::string> &parameters,
+                                            const std::string &where);
+
+/// "sda1" as the guest's config names it.
+[[nodiscard]] std::string guest_vdev(const Profile &profile, const std::string &vdev);
+/// A disk that the guest gets as a block device node of this host: the profile's device_disk filled in.
+[[nodiscard]] Result<std::string> node_disk(const Profile &profile, const std::string &node,
+                                            const std::string &vdev, bool read_only);
 
 struct GuestDisk {
-  std::string text;                 ///< rendered for the dialect, or for device_disk
+  std::string text;  ///< rendered for the dialect, or by node_disk
 };
-/// The config file's text; every value is quoted for the file, and what can't be quoted is refused.
+/// The config file's text. Every value is quoted for the file, and what can't be quoted is refused
+/// (kCannotQuote). A line of the template whose parameter has no value is left out.
 [[nodiscard]] Result<std::string> render_config(const Profile &profile, const std::string &instance,
                                                 const std::map<std::string, std::string> &parameters,
                                                 const std::vector<GuestDisk> &disks);

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: MIT
 // The catalog is the storage: instance.yaml in each instance's directory, found through pointers in
-// STATE_DIR/instances. Reading takes no lock; writing holds the directory's operation lock and reads again under it.
-// Not thread-safe; safe against other processes.
+// STATE_DIR/instances. Reading takes no lock; writing holds the directory's operation lock and reads again
+// under it; a name is taken or given back under lock_names(). A verb that holds lock_names() never waits for
+// a directory's operation lock, so the two can't block each other. Not thread-safe; safe against other
+// processes.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -12,6 +15,7 @@
 #include "core/config/settings.hpp"
 #include "core/model/instance_record.hpp"
 #include "core/sys/fd.hpp"
+#include "core/sys/locks.hpp"
 
 namespace vbd::instance {
 
@@ -19,21 +23,23 @@ inline constexpr ErrorKind kInstanceNotFound{"instance.not_found", Exit::not_fou
 inline constexpr ErrorKind kInstanceExists{"instance.exists", Exit::busy};
 inline constexpr ErrorKind kForeign{"instance.foreign", Exit::refused};
 inline constexpr ErrorKind kInterrupted{"instance.interrupted", Exit::busy};
+inline constexpr ErrorKind kUnreachable{"instance.unreachable", Exit::failed};
 inline constexpr ErrorKind kClaimed{"instance.claimed", Exit::busy};
 inline constexpr ErrorKind kReuse{"instance.reuse", Exit::refused};
 inline constexpr ErrorKind kConfirm{"usage.confirm", Exit::usage};
 inline constexpr ErrorKind kOsUnsupported{"instance.os_install", Exit::refused};
 
 inline constexpr const char *kInstanceFile = "instance.yaml";
+inline constexpr std::size_t kInstanceFileLimit = 1u << 20;
 
-/// running and error come with a hypervisor that can be asked.
+/// running and error come with a hypervisor that can be asked; error also means an unreadable instance.yaml.
 enum class State { running, stopped, error, unreachable, foreign, interrupted };
 [[nodiscard]] const char *state_text(State state);
 
 struct Entry {
   State state = State::stopped;
-  std::string reason;          ///< why foreign, unreachable or interrupted
-  InstanceRecord record;       ///< as far as it could be read
+  std::string reason;     ///< why foreign, unreachable, interrupted or error
+  InstanceRecord record;  ///< as far as it could be read
 };
 
 class Catalog {
@@ -44,13 +50,29 @@ class Catalog {
   /// kInstanceNotFound suggests the nearest name.
   [[nodiscard]] Result<Entry> find(const std::string &name) const;
 
+  /// instance.yaml replaced whole. The caller holds the directory's operation lock.
   [[nodiscard]] Result<void> write_record(int directory, const InstanceRecord &record) const;
+  /// instance.yaml where there is none: kInstanceExists otherwise.
+  [[nodiscard]] Result<void> create_record(int directory, const InstanceRecord &record) const;
+  /// kNotFound (sys) when there is no instance.yaml.
+  [[nodiscard]] Result<InstanceRecord> read_record(int directory, const std::string &path) const;
+
+  /// Held from the check of a name until its pointer is there or gone. Makes STATE_DIR/instances.
+  [[nodiscard]] Result<sys::OperationLock> lock_names() const;
+  [[nodiscard]] Result<std::vector<std::string>> names() const;
+  [[nodiscard]] Result<std::optional<config::Pointer>> pointer(const std::string &name) const;
+  /// Never replaces another instance's: kInstanceExists.
   [[nodiscard]] Result<void> write_pointer(const InstanceRecord &record) const;
   [[nodiscard]] Result<void> remove_pointer(const std::string &name) const;
+  /// As remove_pointer, but only when it is that of `record`: by uuid and directory. Holds lock_names().
+  [[nodiscard]] Result<void> remove_own_pointer(const InstanceRecord &record) const;
+
   /// Directories below the allowed ones that carry an instance.yaml: for `cluster verify --rebuild`.
   [[nodiscard]] Result<std::vector<std::string>> scan_directories() const;
 
  private:
+  [[nodiscard]] Result<sys::Fd> open_names() const;
+  [[nodiscard]] std::string names_path() const { return settings_.state_dir + "/instances"; }
   const config::Settings &settings_;
 };
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Adding and removing instances. Each verb makes a plan (a list of steps), which --dry-run prints and which is then
-// done; a failure undoes what was done, and what a killed run left is finished or undone by the next verb.
+// Adding and removing instances. Each verb makes a plan (a list of steps), which --dry-run prints and which
+// is then done; a failure undoes what was done, and what a killed run left is finished or undone by the next
+// verb.
 #pragma once
 
 #include <map>
@@ -13,6 +14,11 @@
 #include "manager/instance/catalog.hpp"
 
 namespace vbd::instance {
+
+inline constexpr ErrorKind kGrammar{"usage.disk_template", Exit::usage};
+inline constexpr ErrorKind kAmbiguousOption{"option.ambiguous", Exit::usage};
+inline constexpr ErrorKind kNoNode{"node.not_found", Exit::not_found};
+inline constexpr ErrorKind kOtherNode{"node.other", Exit::refused};
 
 struct Manager {
   const config::Settings &settings;
@@ -31,7 +37,7 @@ struct DiskSpec {
 /// The words of the command line, split but not yet checked against the host.
 struct AddSpec {
   std::string name;
-  std::string path;                  ///< "" FILE_STORAGE_DIR/NAME
+  std::string path;  ///< "" FILE_STORAGE_DIR/NAME
   std::optional<std::string> driver, filetype;
   bool reuse = false;
   std::map<std::string, std::string> options;  ///< of -t: apply to every disk
@@ -66,6 +72,7 @@ struct Problem {
   std::string where, what;
   bool repaired = false;
 };
-[[nodiscard]] Result<std::vector<Problem>> verify(const Manager &manager, bool repair, bool rebuild, bool dry_run);
+[[nodiscard]] Result<std::vector<Problem>> verify(const Manager &manager, bool repair, bool rebuild,
+                                                  bool dry_run);
 
 }  // namespace vbd::instance

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: MIT
+#include "manager/hypervisor/profile.hpp"
+
+#include "core/base/text.hpp"
+#include "core/config/yaml.hpp"
+#include "core/model/instance_record.hpp"
+#include "core/sys/files.hpp"
+
+namespace vbd::hypervisor {
+namespace {
+
+using text::cat;
+
+constexpr std::size_t kProfileLimit = 64 * 1024;
+const std::vector<std::string> kKeys = {"summary", "dialect",        "vdev_prefix", "quote",   "device_disk",
+                                        "disk",    "disk_separator", "config",      "defaults"};
+
+/// Names of the profiles that are there, for suggestions.
+std::vector<std::string> installed(const std::vector<std::string> &directories) {
+  std::set<std::string> names;
+  for (const auto &directory : directories) {
+    auto opened = sys::open_parent(directory + "/x");
+    if (!opened) continue;
+    auto entries = sys::list_dir(opened->get());
+    if (!entries) continue;
+    for (const auto &entry : *entries) {
+      if (entry.size() > 5 && entry.ends_with(".yaml")) names.insert(entry.substr(0, entry.size() - 5));
+    }
+  }
+  return {names.begin(), names.end()};
+}
+
+Result<void> read_text_keys(const config::Node &root, Profile &profile) {
+  const std::pair<const char *, std::string *> fields[] = {{"summary", &profile.summary},
+                                                           {"dialect", &profile.dialect},
+                                                           {"vdev_prefix", &profile.vdev_prefix},
+                                                           {"quote", &profile.quote},
+                                                           {"disk", &profile.disk},
+                                                           {"device_disk", &profile.device_disk},
+                                                           {"disk_separator", &profile.disk_separator},
+                                                           {"config", &profile.config}};
+  for (const auto &[key, target] : fields) {
+    const auto *node = root.find(key);
+    if (node == nullptr) continue;
+    auto value = config::as_text(*node);
+    if (!value) return value.error();
+    *target = *value;
+  }
+  return {};
+}
+
+Result<void> read_defaults(const config::Node &root, Profile &profile) {
+  const auto *node = root.find("defaults");
+  if (node == nullptr) return {};
+  if (node->kind != config::Node::Kind::map) {
+    return Error(config::kBadValue, cat(node->mark.str(), ": defaults: expected a map of parameters"));
+  }
+  for (const auto &[key, value] : node->entries) {
+    auto read = config::as_text(value);
+    if (!read) return read.error();
+    profile.defaults[key.scalar] = *read;
+  }
+  return {};
+}
+
+Result<void> check_profile(const Profile &profile, const std::string &path) {
+  for (const auto &[key, value] :
+       {std::pair{"dialect", &profile.dialect}, std::pair{"config", &profile.config}}) {
+    if (value->empty()) return Error(kBadProfile, cat(path, ": ", key, " is missing"));
+  }
+  if (profile.quote != "xl" && profile.quote != "shell-args") {
+    return Error(kBadProfile, cat(path, ": quote: expected xl or shell-args, found '",
+                                  text::printable(profile.quote), "'"));
+  }
+  return {};
+}
+
+Result<Profile> parse_profile(const std::string &content, const std::string &name, const std::string &path) {
+  auto root = config::parse_yaml(content, path);
+  if (!root) return root.error();
+  if (auto known = config::check_keys(*root, kKeys); !known) return known.error();
+  Profile profile;
+  profile.name = name;
+  if (auto read = read_text_keys(*root, profile); !read) return read.error();
+  if (auto read = read_defaults(*root, profile); !read) return read.error();
+  if (auto good = check_profile(profile, path); !good) return good.error();
+  return profile;
+}
+
+}  // namespace
+
+Result<Profile> load_profile(const std::string &name, const std::vector<std::string> &directories) {
+  const std::string shown = text::printable(name);
+  if (auto good = check_instance_name(name); !good) {  // the same characters keep it inside its directory
+    return Error(kNoProfile, cat("hypervisor '", shown, "': not a name of a profile"));
+  }
+  for (const auto &directory : directories) {
+    const std::string path = cat(directory, "/", name, ".yaml");
+    auto content = sys::read_file(path, kProfileLimit);
+    if (content) return parse_profile(*content, name, path);
+    if (!content.error().is(sys::kNotFound)) return content.error();
+  }
+  const auto names = installed(directories);
+  return Error(kNoProfile,
+               cat("hypervisor '", shown, "': no ", shown, ".yaml in ", text::join(directories, ", ")),
+               names.empty() ? "set 'hypervisor' in the configuration, or write a profile"
+                             : cat("installed: ", text::join(text::nearest_first(name, names), ", ")));
+}
+
+}  // namespace vbd::hypervisor

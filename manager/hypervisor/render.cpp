@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: MIT
+// Templates: {name} is replaced by a value that is quoted for the file; braces around anything that is no
+// parameter's name stay as they are.
+#include <algorithm>
+#include <functional>
+#include <optional>
+
+#include "core/base/text.hpp"
+#include "manager/hypervisor/profile.hpp"
+
+namespace vbd::hypervisor {
+namespace {
+
+using text::cat;
+
+bool is_word(std::string_view word) {
+  return !word.empty() && std::all_of(word.begin(), word.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_';
+  });
+}
+
+bool all_of(std::string_view value, std::string_view allowed) {
+  return !value.empty() && value.find_first_not_of(allowed) == std::string_view::npos;
+}
+
+constexpr std::string_view kDigits = "0123456789";
+constexpr std::string_view kPlainWord =
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_./:=,@%+-";
+
+/// xl.cfg: backslash escapes the quote and itself; \xNN and \NNN don't work in libxlutil, so control
+/// characters can't be written at all.
+std::string quote_xl(std::string_view value) {
+  if (all_of(value, kDigits)) return std::string(value);
+  std::string out = "'";
+  for (const char c : value) {
+    if (c == '\'' || c == '\\') out += '\\';
+    out += c;
+  }
+  return out + "'";
+}
+
+std::string quote_shell(std::string_view value) {
+  if (all_of(value, kPlainWord)) return std::string(value);
+  std::string out = "'";
+  for (const char c : value) out += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return out + "'";
+}
+
+Result<std::string> quoted(const Profile &profile, const std::string &value, const std::string &what) {
+  const bool control = std::any_of(value.begin(), value.end(),
+                                   [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; });
+  if (control) {
+    return Error(kCannotQuote,
+                 cat(what, " '", text::printable(value),
+                     "': a control character can't be written into the config of ", profile.name));
+  }
+  return profile.quote == "xl" ? quote_xl(value) : quote_shell(value);
+}
+
+/// What a placeholder becomes; nothing: no value, the line is left out.
+using Lookup = std::function<Result<std::optional<std::string>>(const std::string &)>;
+
+/// One line; nothing when one of its placeholders has no value.
+Result<std::optional<std::string>> fill(std::string_view line, const Lookup &lookup) {
+  std::string out;
+  for (std::size_t at = 0; at < line.size();) {
+    const std::size_t end = line[at] == '{' ? line.find('}', at) : std::string_view::npos;
+    if (end == std::string_view::npos || !is_word(line.substr(at + 1, end - at - 1))) {
+      out += line[at++];
+      continue;
+    }
+    auto value = lookup(std::string(line.substr(at + 1, end - at - 1)));
+    if (!value) return value.error();
+    if (!value->has_value()) return std::optional<std::string>{};
+    out += **value;
+    at = end + 1;
+  }
+  return std::optional(out);
+}
+
+Result<std::string> render_disks(const Profile &profile, const std::vector<GuestDisk> &disks) {
+  std::string out;
+  for (const auto &disk : disks) {
+    auto text = quoted(profile, disk.text, "disk");
+    if (!text) return text.error();
+    auto line = fill(profile.disk, [&](const std::string &key) -> Result<std::optional<std::string>> {
+      return key == "disk" ? std::optional(*text) : std::nullopt;
+    });
+    if (!line) return line.error();
+    if (!out.empty()) out += profile.disk_separator;
+    out += line->value_or("");
+  }
+  return out;
+}
+
+}  // namespace
+
+std::set<std::string> parameter_names(const Profile &profile) {
+  std::set<std::string> names;
+  for (const auto &[name, value] : profile.defaults) names.insert(name);
+  const Lookup collect = [&](const std::string &key) -> Result<std::optional<std::string>> {
+    names.insert(key);
+    return std::optional<std::string>("");
+  };
+  for (const auto &line : text::split(profile.config, '\n')) (void)fill(line, collect);
+  names.erase("name");
+  names.erase("disks");
+  return names;
+}
+
+Result<void> check_parameters(const Profile &profile, const std::map<std::string, std::string> &parameters,
+                              const std::string &where) {
+  const auto known = parameter_names(profile);
+  for (const auto &[name, value] : parameters) {
+    if (known.contains(name)) {
+      auto good = quoted(profile, value, cat(where, " ", name));
+      if (!good) return good.error();
+      continue;
+    }
+    const std::vector<std::string> names(known.begin(), known.end());
+    const std::string near = text::did_you_mean(name, names);
+    return Error(
+        kBadParameter,
+        cat(where, ": the ", profile.name, " profile has no parameter '", text::printable(name), "'"),
+        near.empty() ? cat("it has ", text::join(names, ", ")) : cat("did you mean '", near, "'?"));
+  }
+  return {};
+}
+
+std::string guest_vdev(const Profile &profile, const std::string &vdev) {
+  if (profile.vdev_prefix.empty() || !vdev.starts_with("sd")) return vdev;
+  return profile.vdev_prefix + vdev.substr(2);
+}
+
+Result<std::string> node_disk(const Profile &profile, const std::string &node, const std::string &vdev,
+                              bool read_only) {
+  if (profile.device_disk.empty()) {
+    return Error(kBadProfile, cat("hypervisor ", profile.name, ": device_disk is missing, and the disk ",
+                                  vdev, " can only be given as a device"));
+  }
+  auto filled = fill(profile.device_disk, [&](const std::string &key) -> Result<std::optional<std::string>> {
+    if (key == "node") return std::optional(node);
+    if (key == "vdev") return std::optional(guest_vdev(profile, vdev));
+    if (key == "access") return std::optional<std::string>(read_only ? "ro" : "rw");
+    if (key == "readonly") return std::optional<std::string>(read_only ? "on" : "off");
+    return Error(kBadProfile,
+                 cat("hypervisor ", profile.name, ": device_disk: no value is called '", key, "'"));
+  });
+  if (!filled) return filled.error();
+  return filled->value_or("");
+}
+
+Result<std::string> render_config(const Profile &profile, const std::string &instance,
+                                  const std::map<std::string, std::string> &parameters,
+                                  const std::vector<GuestDisk> &disks) {
+  auto rendered = render_disks(profile, disks);
+  if (!rendered) return rendered.error();
+  const Lookup lookup = [&](const std::string &key) -> Result<std::optional<std::string>> {
+    if (key == "disks") return std::optional(*rendered);
+    const auto given = parameters.find(key), fallback = profile.defaults.find(key);
+    std::string value = key == "name"                        ? instance
+                        : given != parameters.end()          ? given->second
+                        : fallback != profile.defaults.end() ? fallback->second
+                                                             : "";
+    if (value.empty()) return std::optional<std::string>{};
+    auto text = quoted(profile, value, key);
+    if (!text) return text.error();
+    return std::optional(*text);
+  };
+  std::string out;
+  for (const auto &line : text::split(profile.config, '\n')) {
+    auto filled = fill(line, lookup);
+    if (!filled) return filled.error();
+    if (filled->has_value() && !(*filled)->empty()) out += **filled + "\n";
+  }
+  return out;
+}
+
+}  // namespace vbd::hypervisor

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: MIT
+#include "manager/hypervisor/profile.hpp"
+
+#include <doctest/doctest.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+
+using namespace vbd;
+using namespace vbd::hypervisor;
+
+namespace {
+
+struct Folder {
+  std::string path;
+  Folder() {
+    char name[] = "/tmp/vbdkit-test-XXXXXX";
+    REQUIRE(mkdtemp(name) != nullptr);
+    path = name;
+  }
+  ~Folder() { std::filesystem::remove_all(path); }
+  void write(const std::string &name, const std::string &text) const {
+    std::ofstream(path + "/" + name) << text;
+  }
+};
+
+Profile shipped(const std::string &name) {
+  auto profile = load_profile(name, {VBD_PROFILE_DIR});
+  if (!profile) FAIL(profile.error().message());
+  return *profile;
+}
+
+}  // namespace
+
+TEST_CASE("the shipped xen profile writes a config that xl reads") {
+  const Profile xen = shipped("xen");
+  auto text = render_config(xen, "web1", {{"memory", "512"}, {"kernel_args", "root='x' \\"}},
+                            {{"format=raw,vdev=xvda,access=rw,target=/p/sda"}, {"second"}});
+  REQUIRE(text.ok());
+  CHECK(*text ==
+        "name = 'web1'\ntype = 'pv'\nmemory = 512\nvcpus = 1\nextra = 'root=\\'x\\' \\\\'\n"
+        "disk = [ 'format=raw,vdev=xvda,access=rw,target=/p/sda',\n         'second' ]\n");
+  CHECK(guest_vdev(xen, "sda1") == "xvda1");
+  CHECK(*node_disk(xen, "/dev/loop3", "sdb", true) ==
+        "format=raw,vdev=xvdb,access=ro,backendtype=phy,target=/dev/loop3");
+}
+
+TEST_CASE("the shipped qemu profile writes shell words") {
+  const Profile qemu = shipped("qemu");
+  auto text = render_config(qemu, "web1", {{"kernel_args", "it's"}}, {{"file=/dev/loop1,format=raw"}});
+  REQUIRE(text.ok());
+  CHECK(*text ==
+        "-name web1\n-machine q35\n-m 128\n-smp 1\n-append 'it'\\''s'\n-drive file=/dev/loop1,format=raw\n");
+  CHECK(render_config(qemu, "web1", {}, {})->find("-drive") == std::string::npos);
+}
+
+TEST_CASE("what can't be quoted is refused") {
+  const Profile xen = shipped("xen");
+  auto text = render_config(xen, "web1", {{"kernel_args", "a\nextra = 'b'"}}, {});
+  REQUIRE(!text.ok());
+  CHECK(text.error().is(kCannotQuote));
+  CHECK(text.error().message().find('\n') == std::string::npos);
+  CHECK(!render_config(xen, "web1", {}, {{"target=/p\nscript=/e"}}).ok());
+}
+
+TEST_CASE("parameters are checked by name") {
+  const Profile xen = shipped("xen");
+  CHECK(check_parameters(xen, {{"memory", "1"}, {"kernel_path", "/k"}}, "-B").ok());
+  auto bad = check_parameters(xen, {{"memry", "1"}}, "-B");
+  REQUIRE(!bad.ok());
+  CHECK(bad.error().is(kBadParameter));
+  CHECK(bad.error().hint().find("memory") != std::string::npos);
+  CHECK(!parameter_names(xen).contains("disks"));
+}
+
+TEST_CASE("an operator's profile, and its mistakes") {
+  const Folder folder;
+  folder.write("mine.yaml", "dialect: d\nquote: xl\nconfig: |\n  n={name} {not a key} {}\n");
+  auto mine = load_profile("mine", {folder.path, VBD_PROFILE_DIR});
+  REQUIRE(mine.ok());
+  CHECK(*render_config(*mine, "a", {}, {}) == "n='a' {not a key} {}\n");
+
+  folder.write("key.yaml", "dialect: d\nquote: xl\nconfg: x\n");
+  CHECK(!load_profile("key", {folder.path}).ok());
+  folder.write("quote.yaml", "dialect: d\nquote: sh\nconfig: x\n");
+  CHECK(load_profile("quote", {folder.path}).error().is(kBadProfile));
+  auto missing = load_profile("xenn", {folder.path, VBD_PROFILE_DIR});
+  REQUIRE(!missing.ok());
+  CHECK(missing.error().is(kNoProfile));
+  CHECK(missing.error().hint().find("xen") != std::string::npos);
+  CHECK(load_profile("../xen", {folder.path}).error().is(kNoProfile));
+}

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: MIT
+// add: check everything, then change. The record of what is going on comes first, the images after it, the
+// complete record last; a failure undoes what this run made, and what a killed run left is settled by the
+// next one.
+#include <algorithm>
+
+#include "core/base/log.hpp"
+#include "core/base/text.hpp"
+#include "core/sys/files.hpp"
+#include "core/sys/host.hpp"
+#include "manager/instance/add_plan.hpp"
+#include "manager/instance/site.hpp"
+
+namespace vbd::instance {
+namespace {
+
+using text::cat;
+
+/// The reservation: from here on the name and the directory are this run's.
+struct Begun {
+  AddPlan plan;
+  InstanceRecord record;  ///< with the operation
+  Site site;
+};
+
+InstanceRecord with_operation(const AddPlan &plan) {
+  InstanceRecord record = plan.record;
+  record.operation = OperationRecord{"add", sys::now_rfc3339(), {}, !plan.directory_exists};
+  for (const auto &disk : plan.disks) {
+    if (disk.create) record.operation->files.push_back(disk.record.file);
+  }
+  return record;
+}
+
+/// Under the directory's lock: the files must still be what they were.
+Result<void> check_reuse_again(const Manager &manager, const AddSpec &spec, const Begun &begun) {
+  if (!spec.reuse) return {};
+  auto files = check_reuse(manager, spec, begun.site.path, begun.site.directory.get(), {});
+  if (!files) return files.error();
+  const auto &disks = begun.plan.record.disks;
+  const bool same = std::equal(
+      files->begin(), files->end(), disks.begin(), disks.end(),
+      [](const ReusedFile &f, const DiskRecord &d) { return f.name == d.file && f.size == d.size; });
+  if (!same)
+    return Error(kReuse, cat(begun.site.path, ": reuse: the files changed meanwhile"),
+                 "nothing was changed; try again");
+  return {};
+}
+
+Result<void> settle_all(const Manager &manager, const AddSpec &spec,
+                        const std::vector<std::string> &directories) {
+  for (const auto &directory : directories) {
+    auto settled = settle(manager, spec.name, directory, false);
+    if (!settled) return settled.error();
+  }
+  return {};
+}
+
+/// Under the names lock: looks again, reserves directory and name.
+Result<Begun> begin(const Manager &manager, const AddSpec &spec, const AddPlan &first) {
+  const Catalog catalog(manager.settings);
+  auto names = catalog.lock_names();
+  if (!names) return names.error();
+  if (auto settled = settle_all(manager, spec, first.interrupted); !settled) return settled.error();
+  sweep_leftovers(manager.settings, first.record.directory);
+  auto plan = plan_add(manager, spec);
+  if (!plan) return plan.error();
+  if (!plan->interrupted.empty()) {
+    return Error(kInterrupted, cat("instance ", spec.name, ": interrupted in ", plan->interrupted.front()),
+                 "try again");
+  }
+  Begun begun;
+  begun.plan = std::move(*plan);
+  begun.record = with_operation(begun.plan);
+  auto site = begun.plan.directory_exists ? enter_site(manager.settings, begun.record)
+                                          : make_site(manager.settings, begun.record);
+  if (!site) return site.error();
+  begun.site = std::move(*site);
+  auto done = check_reuse_again(manager, spec, begun);
+  if (done) done = catalog.write_pointer(begun.record);
+  if (done) return begun;
+  auto undone = undo_add(manager, begun.site, begun.record, NamesLock::held);
+  if (!undone) log::error(cat("instance ", spec.name, ": left interrupted: ", undone.error().message()));
+  return done.error();
+}
+
+/// After a failure at disk `at`: what this run has not come to, or found there, is not its to delete.
+void forget_unmade(Begun &begun, std::size_t at, const Error &error) {
+  auto &files = begun.record.operation->files;
+  for (std::size_t i = at; i < begun.plan.disks.size(); ++i) {
+    if (i > at || error.is(sys::kExists)) std::erase(files, begun.plan.disks[i].record.file);
+  }
+}
+
+Result<void> create_images(const Manager &manager, Begun &begun) {
+  for (std::size_t i = 0; i < begun.plan.disks.size(); ++i) {
+    const auto &disk = begun.plan.disks[i];
+    if (!disk.create) continue;
+    auto created = image::create(manager.registry, begun.site.directory.get(), disk.record.file,
+                                 cat(begun.site.path, "/", disk.record.file), *disk.create);
+    if (created) continue;
+    forget_unmade(begun, i, created.error());
+    return created;
+  }
+  return {};
+}
+
+Result<void> do_add(const Manager &manager, const AddSpec &spec, const AddPlan &first) {
+  auto begun = begin(manager, spec, first);
+  if (!begun) return begun.error();
+  auto done = create_images(manager, *begun);
+  if (done) done = Catalog(manager.settings).write_record(begun->site.directory.get(), begun->plan.record);
+  if (done) return {};
+  auto undone = undo_add(manager, begun->site, begun->record, NamesLock::wanted);
+  if (!undone) log::error(cat("instance ", spec.name, ": left interrupted: ", undone.error().message()));
+  return done;
+}
+
+}  // namespace
+
+Result<Plan> add(const Manager &manager, const AddSpec &spec, bool dry_run) {
+  auto plan = plan_add(manager, spec);
+  if (!plan) return plan.error();
+  if (dry_run) return plan->lines;
+  auto done = do_add(manager, spec, *plan);
+  log::audit(cat("instance add ", spec.name, " in ", plan->record.directory, spec.reuse ? ", reuse" : ""),
+             done ? "done" : done.error().message());
+  if (!done) return done.error();
+  return plan->lines;
+}
+
+}  // namespace vbd::instance

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: MIT
+// Everything of an add that can be found out before the first change. Reads only.
+#pragma once
+
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "core/image/image.hpp"
+#include "manager/instance/catalog.hpp"
+#include "manager/instance/lifecycle.hpp"
+
+namespace vbd::instance {
+
+struct PlannedDisk {
+  DiskRecord record;
+  std::optional<image::CreateSpec> create;  ///< nothing: the file is there (reuse)
+};
+
+struct AddPlan {
+  InstanceRecord record;  ///< as it will be, without an operation
+  std::vector<PlannedDisk> disks;
+  bool directory_exists = false;
+  std::vector<std::string> interrupted;  ///< directories of a killed run of this name, to be settled first
+  Plan lines;
+};
+[[nodiscard]] Result<AddPlan> plan_add(const Manager &manager, const AddSpec &spec);
+
+/// The options of the template and of one disk, each where it belongs.
+struct SplitOptions {
+  plugin::Values driver, filetype;
+};
+/// "driver.NAME", "filetype.NAME", or NAME when only one of the two has it. Options of the template that
+/// neither has are left for other disks: `taken` collects those that were used.
+[[nodiscard]] Result<SplitOptions> split_options(plugin::Registry &registry, const LogicalId &id,
+                                                 const AddSpec &spec, const DiskSpec *disk,
+                                                 std::set<std::string> &taken);
+
+/// The disks in the order of their numbers, complete and checked; with `reuse` from the files in `path`.
+[[nodiscard]] Result<std::vector<PlannedDisk>> plan_disks(const Manager &manager, const AddSpec &spec,
+                                                          const std::string &path, int directory,
+                                                          const std::set<std::string> &ignored);
+
+/// The files that `reuse` takes. Any that is not valid: kReuse, which lists each with its reason. `ignored`:
+/// names that will be gone.
+struct ReusedFile {
+  std::string name;
+  std::uint64_t size = 0;
+};
+[[nodiscard]] Result<std::vector<ReusedFile>> check_reuse(const Manager &manager, const AddSpec &spec,
+                                                          const std::string &path, int directory,
+                                                          const std::set<std::string> &ignored);
+
+[[nodiscard]] Result<Constant> driver_of(const Manager &manager, const AddSpec &spec, const DiskSpec *disk);
+[[nodiscard]] Result<Constant> filetype_of(const Manager &manager, const AddSpec &spec, const DiskSpec *disk);
+/// --disk by number, or null.
+[[nodiscard]] const DiskSpec *find_disk(const AddSpec &spec, std::size_t index);
+
+}  // namespace vbd::instance

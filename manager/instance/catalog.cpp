@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: MIT
+#include "manager/instance/catalog.hpp"
+
+#include <unistd.h>
+#include <algorithm>
+
+#include "core/base/text.hpp"
+#include "core/sys/files.hpp"
+#include "manager/instance/storage.hpp"
+
+namespace vbd::instance {
+namespace {
+
+using text::cat;
+
+constexpr std::size_t kPointerLimit = 64 * 1024;
+constexpr std::chrono::milliseconds kNamesPatience{10000};
+constexpr std::string_view kSuffix = ".yaml";
+
+Entry entry_of(const config::Pointer &pointer, State state, std::string reason) {
+  Entry entry;
+  entry.state = state;
+  entry.reason = std::move(reason);
+  entry.record.name = pointer.name;
+  entry.record.uuid = pointer.uuid;
+  entry.record.directory = pointer.directory;
+  return entry;
+}
+
+/// Why the record is not the instance that the pointer means; "" when it is.
+std::string foreign_reason(const config::Pointer &pointer, const InstanceRecord &record) {
+  const std::string file = cat(pointer.directory, "/", kInstanceFile);
+  if (record.directory != pointer.directory)
+    return cat(file, " was written for ", text::printable(record.directory));
+  if (record.name != pointer.name) return cat(file, " is of the instance ", record.name);
+  if (record.uuid != pointer.uuid)
+    return cat(file, " has the UUID ", record.uuid, ", known is ", pointer.uuid);
+  return {};
+}
+
+Entry judge(const config::Pointer &pointer, const FileText &file) {
+  switch (file.outcome) {
+    case FileText::Outcome::hung:
+      return entry_of(pointer, State::unreachable, cat(pointer.directory, ": no answer within 2 s"));
+    case FileText::Outcome::missing:
+      return entry_of(pointer, State::unreachable, cat(file.text, "; is its storage mounted?"));
+    case FileText::Outcome::failed:
+      return entry_of(pointer, State::error, file.text);
+    case FileText::Outcome::read:
+      break;
+  }
+  auto record = config::parse_instance(file.text, cat(pointer.directory, "/", kInstanceFile));
+  if (!record) return entry_of(pointer, State::error, record.error().message());
+  Entry entry;
+  entry.record = *record;
+  entry.reason = foreign_reason(pointer, *record);
+  if (!entry.reason.empty()) {
+    entry.state = State::foreign;
+    entry.record.name = pointer.name;
+  } else if (record->operation) {
+    entry.state = State::interrupted;
+    entry.reason =
+        cat(record->operation->verb, " began ", record->operation->started, " and is not finished");
+  }
+  return entry;
+}
+
+Result<void> write_content(int fd, std::string_view content) {
+  while (!content.empty()) {
+    const ssize_t n = ::write(fd, content.data(), content.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return sys::errno_error("write", errno);
+    content.remove_prefix(static_cast<std::size_t>(n));
+  }
+  return {};
+}
+
+/// A new file that never replaces one.
+Result<void> create_file(int directory, const std::string &name, std::string_view content,
+                         std::uint32_t mode) {
+  sys::Ownership ownership;
+  ownership.mode = mode;
+  auto file = sys::TempFile::create(directory, name, ownership);
+  if (!file) return file.error();
+  if (auto written = write_content(file->fd(), content); !written) return written.error().at(name);
+  auto published = std::move(*file).publish_new();
+  if (!published) return published.error();
+  return {};
+}
+
+}  // namespace
+
+const char *state_text(State state) {
+  switch (state) {
+    case State::running:
+      return "running";
+    case State::stopped:
+      return "stopped";
+    case State::error:
+      return "error";
+    case State::unreachable:
+      return "unreachable";
+    case State::foreign:
+      return "foreign";
+    case State::interrupted:
+      return "interrupted";
+  }
+  return "error";
+}
+
+Result<sys::Fd> Catalog::open_names() const {
+  return sys::open_parent(names_path() + "/x");
+}
+
+Result<std::vector<std::string>> Catalog::names() const {
+  auto directory = open_names();
+  if (!directory) {
+    if (directory.error().is(sys::kNotFound)) return std::vector<std::string>{};  // nothing was ever added
+    return directory.error();
+  }
+  auto files = sys::list_dir(directory->get());
+  if (!files) return files.error().at(names_path());
+  std::vector<std::string> names;
+  for (const auto &file : *files) {
+    if (!file.ends_with(kSuffix) || file.starts_with(".")) continue;
+    names.push_back(file.substr(0, file.size() - kSuffix.size()));
+  }
+  return names;
+}
+
+Result<std::optional<config::Pointer>> Catalog::pointer(const std::string &name) const {
+  if (auto good = check_instance_name(name); !good) return good.error();
+  const std::string path = cat(names_path(), "/", name, kSuffix);
+  auto content = sys::read_file(path, kPointerLimit);
+  if (!content) {
+    if (content.error().is(sys::kNotFound)) return std::optional<config::Pointer>{};
+    return content.error();
+  }
+  auto pointer = config::parse_pointer(*content, path);
+  if (!pointer) return pointer.error();
+  if (pointer->name != name)
+    return Error(kForeign, cat(path, ": is the pointer of ", text::printable(pointer->name)));
+  return std::optional(*pointer);
+}
+
+Result<std::vector<Entry>> Catalog::list() const {
+  auto known = names();
+  if (!known) return known.error();
+  std::vector<Entry> entries;
+  std::vector<config::Pointer> pointers;
+  std::vector<std::string> directories;
+  for (const auto &name : *known) {
+    auto found = pointer(name);
+    if (!found) {
+      entries.push_back(entry_of({name, "", ""}, State::error, found.error().message()));
+    } else if (found->has_value()) {
+      pointers.push_back(**found);
+      directories.push_back((*found)->directory);
+    }
+  }
+  const auto files = read_instance_files(settings_, directories);
+  for (std::size_t i = 0; i < pointers.size(); ++i) entries.push_back(judge(pointers[i], files[i]));
+  std::sort(entries.begin(), entries.end(),
+            [](const Entry &a, const Entry &b) { return a.record.name < b.record.name; });
+  return entries;
+}
+
+Result<Entry> Catalog::find(const std::string &name) const {
+  auto found = pointer(name);
+  if (!found) return found.error();
+  if (found->has_value())
+    return judge(**found, read_instance_files(settings_, {(*found)->directory}).front());
+  auto known = names();
+  if (!known) return known.error();
+  const std::string near = text::did_you_mean(name, *known);
+  return Error(kInstanceNotFound, cat("instance ", name, ": not known on this host"),
+               near.empty() ? "'vbd instance list' shows all" : cat("did you mean ", near, "?"));
+}
+
+Result<void> Catalog::write_record(int directory, const InstanceRecord &record) const {
+  auto written = sys::replace_file_at(directory, kInstanceFile, config::write_instance(record));
+  if (!written) return written.error().at(record.directory);
+  return {};
+}
+
+Result<void> Catalog::create_record(int directory, const InstanceRecord &record) const {
+  auto created = create_file(directory, kInstanceFile, config::write_instance(record), 0600);
+  if (created) return {};
+  if (created.error().is(sys::kExists)) {
+    return Error(kInstanceExists, cat(record.directory, ": holds an instance already"));
+  }
+  return created.error().at(record.directory);
+}
+
+Result<InstanceRecord> Catalog::read_record(int directory, const std::string &path) const {
+  auto content = sys::read_file_at(directory, kInstanceFile, kInstanceFileLimit);
+  if (!content) return content.error().at(path);
+  return config::parse_instance(*content, cat(path, "/", kInstanceFile));
+}
+
+Result<sys::OperationLock> Catalog::lock_names() const {
+  if (auto made = sys::make_dirs(names_path(), 0755); !made) return made.error();
+  auto directory = open_names();
+  if (!directory) return directory.error();
+  return sys::OperationLock::acquire(directory->get(), names_path(), kNamesPatience);
+}
+
+Result<void> Catalog::write_pointer(const InstanceRecord &record) const {
+  auto directory = open_names();
+  if (!directory) return directory.error();
+  const std::string content = config::write_pointer({record.name, record.uuid, record.directory});
+  auto created = create_file(directory->get(), cat(record.name, kSuffix), content, 0644);
+  if (created) return {};
+  if (created.error().is(sys::kExists)) {
+    return Error(kInstanceExists, cat("instance ", record.name, ": exists already on this host"));
+  }
+  return created.error().at(names_path());
+}
+
+Result<void> Catalog::remove_pointer(const std::string &name) const {
+  if (auto good = check_instance_name(name); !good) return good.error();
+  auto directory = open_names();
+  if (!directory) return directory.error();
+  if (auto gone = sys::unlink_at(directory->get(), cat(name, kSuffix)); !gone) return gone.error();
+  return sys::sync_fd(directory->get());
+}
+
+Result<void> Catalog::remove_own_pointer(const InstanceRecord &record) const {
+  auto found = pointer(record.name);
+  if (!found) return found.error();
+  if (!found->has_value() || (*found)->uuid != record.uuid || (*found)->directory != record.directory)
+    return {};
+  return remove_pointer(record.name);
+}
+
+Result<std::vector<std::string>> Catalog::scan_directories() const {
+  return walk_storage(settings_).instances;
+}
+
+}  // namespace vbd::instance

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: MIT
+#include "core/base/text.hpp"
+#include "manager/hypervisor/profile.hpp"
+#include "manager/instance/lifecycle.hpp"
+#include "manager/instance/site.hpp"
+
+namespace vbd::instance {
+namespace {
+
+using text::cat;
+
+/// A driver's own string, or the node of an attached disk as the profile writes it.
+Result<hypervisor::GuestDisk> render_disk(const Manager &manager, const hypervisor::Profile &profile,
+                                          const InstanceRecord &record, const DiskRecord &disk) {
+  const bool read_only = disk.mode == DiskMode::ro;
+  device::RenderSpec spec{logical_id(record, disk), profile.dialect,
+                          hypervisor::guest_vdev(profile, disk.vdev), read_only, disk.driver_options};
+  auto text = device::render({manager.settings, manager.registry}, spec);
+  if (!text) return text.error();
+  if (!text->starts_with("/dev/")) return hypervisor::GuestDisk{*text};
+  auto node = hypervisor::node_disk(profile, *text, disk.vdev, read_only);
+  if (!node) return node.error();
+  return hypervisor::GuestDisk{*node};
+}
+
+}  // namespace
+
+Result<std::string> config_file(const Manager &manager, const std::string &name) {
+  auto entry = Catalog(manager.settings).find(name);
+  if (!entry) return entry.error();
+  const InstanceRecord &record = entry->record;
+  switch (entry->state) {
+    case State::foreign:
+      return Error(kForeign, cat("instance ", name, ": foreign: ", entry->reason));
+    case State::interrupted:
+      return Error(kInterrupted, cat("instance ", name, ": ", entry->reason));
+    case State::unreachable:
+    case State::error:
+      return Error(kUnreachable, cat("instance ", name, ": ", entry->reason));
+    default:
+      break;
+  }
+  auto profile = hypervisor::load_profile(manager.settings.hypervisor, manager.profile_dirs);
+  if (!profile) return profile.error();
+  std::vector<hypervisor::GuestDisk> disks;
+  for (const auto &disk : record.disks) {
+    auto rendered = render_disk(manager, *profile, record, disk);
+    if (!rendered) return rendered.error();
+    disks.push_back(std::move(*rendered));
+  }
+  auto parameters = record.hypervisor;
+  parameters.insert(record.backend.begin(), record.backend.end());
+  return hypervisor::render_config(*profile, name, parameters, disks);
+}
+
+}  // namespace vbd::instance

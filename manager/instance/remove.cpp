@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: MIT
+// remove, and what add and verify need of it. The order: record what goes, the images, the pointer, then the
+// directory by one rename; wherever a run is killed, the record or the directory's temporary name says how to
+// go on.
+#include <algorithm>
+#include <set>
+
+#include "core/base/log.hpp"
+#include "core/base/text.hpp"
+#include "core/image/image.hpp"
+#include "core/sys/files.hpp"
+#include "core/sys/host.hpp"
+#include "core/sys/usage.hpp"
+#include "manager/instance/site.hpp"
+#include "manager/instance/storage.hpp"
+
+namespace vbd::instance {
+namespace {
+
+using text::cat;
+
+constexpr std::chrono::milliseconds kPatience{10000};
+
+std::string path_of(const InstanceRecord &record, const DiskRecord &disk) {
+  return logical_id(record, disk).path;
+}
+
+bool is_there(const config::Settings &settings, const std::string &path) {
+  auto directory = sys::open_dir_below(sys::dir_name(path), sys::resolve_allowed(settings.allowed_dirs));
+  return directory.ok() && sys::file_info_at(directory->get(), sys::base_name(path)).ok();
+}
+
+Result<void> check_claim(const Manager &manager, const InstanceRecord &record) {
+  if (!record.claim || record.claim->node == manager.settings.node) return {};  // here, holders decide
+  return Error(
+      kClaimed,
+      cat("instance ", record.name, ": claimed by ", text::printable(record.claim->holder), " on node ",
+          text::printable(record.claim->node), " since ", text::printable(record.claim->time)),
+      cat("stop or detach it on ", text::printable(record.claim->node)));
+}
+
+Result<void> check_all_unused(const Manager &manager, const InstanceRecord &record, bool assume_unused) {
+  if (auto free = check_claim(manager, record); !free) return free;
+  for (const auto &disk : record.disks) {
+    if (auto unused = check_disk_unused(manager, record, disk, assume_unused); !unused) return unused;
+  }
+  return {};
+}
+
+Plan describe(const config::Settings &settings, const InstanceRecord &record, const RemoveSpec &spec) {
+  Plan plan;
+  for (const auto &disk : record.disks) {
+    const std::string path = path_of(record, disk);
+    if (!is_there(settings, path)) continue;
+    plan.push_back(cat(spec.keep_files ? "keep " : "delete ", path));
+  }
+  plan.push_back(cat("forget ", record.name));
+  plan.push_back(cat("delete ", record.directory, "/", kInstanceFile));
+  if (!spec.keep_files)
+    plan.push_back(cat("remove the directory ", record.directory, " when nothing else is in it"));
+  return plan;
+}
+
+/// What the operation names, without the images.
+void keep_images(InstanceRecord &record) {
+  auto &files = record.operation->files;
+  std::erase_if(files, [&](const std::string &name) { return !is_own_file(name); });
+}
+
+Result<void> check_removable(const Entry &entry) {
+  switch (entry.state) {
+    case State::foreign:
+      return Error(kForeign, cat("instance ", entry.record.name, ": foreign: ", entry.reason),
+                   "'vbd cluster verify' shows where its files are");
+    case State::unreachable:
+    case State::error:
+      return Error(kUnreachable, cat("instance ", entry.record.name, ": ", entry.reason));
+    default:
+      return {};
+  }
+}
+
+/// Under the directory's lock: what was read before may be old.
+Result<InstanceRecord> read_again(const Manager &manager, const Site &site, const InstanceRecord &before) {
+  auto record = Catalog(manager.settings).read_record(site.directory.get(), site.path);
+  if (!record) return record.error();
+  if (record->uuid != before.uuid || record->directory != before.directory) {
+    return Error(kForeign, cat(site.path, ": another instance came into being there meanwhile"), "try again");
+  }
+  return record;
+}
+
+Result<void> do_remove(const Manager &manager, const InstanceRecord &known, const RemoveSpec &spec) {
+  auto site = open_site(manager.settings, known.directory, kPatience);
+  if (!site) return site.error();
+  auto record = read_again(manager, *site, known);
+  if (!record) return record.error();
+  if (record->operation && record->operation->verb == "add") {
+    if (spec.keep_files) keep_images(*record);
+    return undo_add(manager, *site, *record, NamesLock::wanted);
+  }
+  if (auto unused = check_all_unused(manager, *record, spec.assume_unused); !unused) return unused;
+  record->operation = OperationRecord{"remove", sys::now_rfc3339(), {}, false};
+  for (const auto &disk : record->disks) {
+    if (!spec.keep_files) record->operation->files.push_back(disk.file);
+  }
+  if (auto written = Catalog(manager.settings).write_record(site->directory.get(), *record); !written)
+    return written;
+  return finish_remove(manager, *site, *record, spec.assume_unused, NamesLock::wanted);
+}
+
+/// Calls `act` with every directory of `candidates` whose instance.yaml is of `name`.
+template <class Act>
+Result<void> for_name(const config::Settings &settings, const std::vector<std::string> &candidates,
+                      const std::string &name, const Act &act) {
+  const auto files = read_instance_files(settings, candidates);
+  for (std::size_t i = 0; i < files.size(); ++i) {
+    if (files[i].outcome != FileText::Outcome::read) continue;
+    auto record = config::parse_instance(files[i].text, candidates[i]);
+    if (!record || record->name != name) continue;
+    if (Result<void> done = act(candidates[i], *record); !done) return done;
+  }
+  return {};
+}
+
+/// A name without a pointer: a removal that was killed after it was gone, or an add before it was there.
+Result<Plan> remove_orphans(const Manager &manager, const RemoveSpec &spec, bool dry_run,
+                            const Error &not_found) {
+  Plan plan;
+  const Walk walk = walk_storage(manager.settings);
+  if (walk.instances.empty() && walk.leftovers.empty()) return not_found;
+  std::optional<sys::OperationLock> lock;
+  if (!dry_run) {
+    auto names = Catalog(manager.settings).lock_names();
+    if (!names) return names.error();
+    lock = std::move(*names);
+  }
+  const auto finish = [&](const std::string &path, const InstanceRecord &record) -> Result<void> {
+    if (record.directory != path) return {};  // a copy
+    if (!record.operation) {
+      return not_found.with_hint(
+          cat("its directory is ", path, ": 'vbd cluster verify --rebuild' makes it known again"));
+    }
+    plan.push_back(cat("finish what a killed ", record.operation->verb, " left in ", path));
+    if (dry_run) return {};
+    auto settled = settle(manager, spec.name, path, spec.assume_unused);
+    return settled ? Result<void>() : settled.error();
+  };
+  if (auto done = for_name(manager.settings, walk.instances, spec.name, finish); !done) return done.error();
+  const auto sweep = [&](const std::string &path, const InstanceRecord &) -> Result<void> {
+    plan.push_back(cat("remove ", path, ", which a killed run left"));
+    return dry_run ? Result<void>() : remove_leftover(manager.settings, path);
+  };
+  if (auto done = for_name(manager.settings, walk.leftovers, spec.name, sweep); !done) return done.error();
+  if (!dry_run) {
+    for (const auto &leftover : walk.leftovers) sweep_leftovers(manager.settings, leftover);
+  }
+  if (plan.empty()) return not_found;
+  return plan;
+}
+
+}  // namespace
+
+Result<void> check_disk_unused(const Manager &manager, const InstanceRecord &record, const DiskRecord &disk,
+                               bool assume_unused) {
+  const LogicalId id = logical_id(record, disk);
+  if (!is_there(manager.settings, id.path)) return {};
+  auto holders = device::holders_of({manager.settings, manager.registry}, id);
+  if (!holders) return holders.error();
+  if (!holders->empty()) {
+    return Error(device::kHeldByOther, cat(id.path, ": attached for ", text::join(*holders, ", ")),
+                 cat("vbd disk detach '", id.str(), "'"));
+  }
+  auto file =
+      sys::open_image_below(id.path, sys::resolve_allowed(manager.settings.allowed_dirs), sys::Access::read);
+  if (!file) return file.error();
+  if (auto locked = sys::lock_image(file->get(), sys::ImageLockMode::exclusive, id.path); !locked)
+    return locked;
+  auto info = sys::file_info(file->get());
+  if (!info) return info.error().at(id.path);
+  auto usage = sys::find_usage(info->id);
+  if (!usage) return usage.error();
+  if (usage->any()) return Error(sys::kInUse, cat(id.path, ": in use: ", usage->describe()));
+  if (usage->partial && !assume_unused) {
+    return Error(device::kPartialView, cat(id.path, ": not every process could be looked at"),
+                 "run as root, or give --assume-unused");
+  }
+  return {};
+}
+
+Result<void> finish_remove(const Manager &manager, Site &site, const InstanceRecord &record,
+                           bool assume_unused, NamesLock names) {
+  if (auto gone = remove_stale_files(site.directory.get()); !gone) return gone;
+  const std::set<std::string> files(record.operation->files.begin(), record.operation->files.end());
+  for (const auto &disk : record.disks) {
+    if (!files.contains(disk.file)) continue;
+    auto info = sys::file_info_at(site.directory.get(), disk.file);
+    if (!info && info.error().is(sys::kNotFound)) continue;  // by the run that was killed, or by hand
+    auto gone = image::remove(manager.registry, disk.filetype, site.directory.get(), disk.file,
+                              path_of(record, disk), assume_unused);
+    if (!gone) return gone;
+  }
+  return forget_site(manager, site, record, names);
+}
+
+Result<bool> settle(const Manager &manager, const std::string &name, const std::string &path,
+                    bool assume_unused) {
+  const Catalog catalog(manager.settings);
+  auto directory = sys::open_dir_below(path, sys::resolve_allowed(manager.settings.allowed_dirs));
+  if (!directory) return directory.error().is(sys::kNotFound) ? Result<bool>(false) : directory.error();
+  auto unlocked = catalog.read_record(directory->get(), path);
+  if (!unlocked) return unlocked.error().is(sys::kNotFound) ? Result<bool>(false) : unlocked.error();
+  if (!unlocked->operation || unlocked->name != name || unlocked->directory != path) return false;
+
+  auto site = open_site(manager.settings, path, std::chrono::milliseconds(0));
+  if (!site) return site.error().at(cat(unlocked->operation->verb, " of ", name, " is still running"));
+  auto record = read_again(manager, *site, *unlocked);
+  if (!record) return record.error();
+  if (!record->operation) return false;
+  const std::string verb = record->operation->verb;
+  if (verb != "add" && verb != "remove") {
+    return Error(kInterrupted, cat("instance ", name, ": an interrupted ", text::printable(verb),
+                                   ", which this vbd doesn't know"));
+  }
+  auto done = verb == "add" ? undo_add(manager, *site, *record, NamesLock::held)
+                            : finish_remove(manager, *site, *record, assume_unused, NamesLock::held);
+  log::audit(cat("instance ", name, ": settle an interrupted ", verb, " in ", path),
+             done ? "done" : done.error().message());
+  if (!done) return done.error();
+  return true;
+}
+
+Result<Plan> remove(const Manager &manager, const RemoveSpec &spec, bool dry_run) {
+  auto entry = Catalog(manager.settings).find(spec.name);
+  if (!entry) {
+    if (entry.error().is(kInstanceNotFound)) return remove_orphans(manager, spec, dry_run, entry.error());
+    return entry.error();
+  }
+  if (auto removable = check_removable(*entry); !removable) return removable.error();
+  const InstanceRecord &record = entry->record;
+  if (auto unused = check_all_unused(manager, record, spec.assume_unused); !unused) return unused.error();
+  const bool half_added = record.operation && record.operation->verb == "add";
+  Plan plan = half_added ? Plan{cat("undo the interrupted add in ", record.directory)}
+                         : describe(manager.settings, record, spec);
+  if (dry_run) return plan;
+  auto done = do_remove(manager, record, spec);
+  log::audit(
+      cat("instance remove ", spec.name, " in ", record.directory, spec.keep_files ? ", files kept" : ""),
+      done ? "done" : done.error().message());
+  if (!done) return done.error();
+  return plan;
+}
+
+}  // namespace vbd::instance

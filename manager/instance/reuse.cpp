@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: MIT
+// The rules of `reuse`: which files are correctly named, and what each must be. All problems are collected,
+// so that an operator can mend them at once. Nothing is written, not even a lock file; image locks are taken
+// and given back.
+#include <sys/stat.h>
+
+#include <algorithm>
+
+#include "core/base/log.hpp"
+#include "core/base/size.hpp"
+#include "core/base/text.hpp"
+#include "core/sys/files.hpp"
+#include "core/sys/locks.hpp"
+#include "core/sys/usage.hpp"
+#include "manager/instance/add_plan.hpp"
+
+namespace vbd::instance {
+namespace {
+
+using text::cat;
+
+struct Candidate {
+  std::string name;
+  DiskName disk;
+};
+
+class Reuse {
+ public:
+  Reuse(const Manager &manager, const AddSpec &spec, const std::string &path, int directory)
+      : manager_(manager), spec_(spec), path_(path), directory_(directory) {}
+
+  Result<std::vector<ReusedFile>> run(const std::set<std::string> &ignored);
+
+ private:
+  void problem(const std::string &name, std::string_view why) {
+    problems_.push_back(cat(text::printable(name), ": ", why));
+  }
+  void check_names(const std::vector<Candidate> &files);
+  void check_partitions(const std::vector<Candidate> &files, std::size_t at);
+  void check_count(std::size_t files);
+  /// The virtual size, or why not.
+  Result<std::uint64_t> check_file(const std::string &name, const DiskSpec *disk);
+  Result<std::uint64_t> check_content(const LogicalId &id, const sys::FileId &file);
+  [[nodiscard]] Error report() const;
+
+  const Manager &manager_;
+  const AddSpec &spec_;
+  const std::string &path_;
+  int directory_;
+  std::vector<std::string> problems_;
+};
+
+/// Hidden files, ours among them, and what mkfs makes.
+bool is_ignored(const std::string &name) {
+  return name.starts_with(".") || name == "lost+found" || name == kInstanceFile;
+}
+
+const char *kind_text(std::uint32_t mode) {
+  switch (mode & S_IFMT) {
+    case S_IFDIR:
+      return "a directory";
+    case S_IFLNK:
+      return "a symbolic link";
+    case S_IFIFO:
+      return "a FIFO";
+    case S_IFSOCK:
+      return "a socket";
+    case S_IFBLK:
+      return "a block device";
+    case S_IFCHR:
+      return "a character device";
+    default:
+      return "not a regular file";
+  }
+}
+
+/// What stands after "PATH: " of a message, for a list that names the file itself.
+std::string without_path(const std::string &message, const std::string &path) {
+  const std::string prefix = text::printable(path) + ": ";
+  return message.starts_with(prefix) ? message.substr(prefix.size()) : message;
+}
+
+void Reuse::check_partitions(const std::vector<Candidate> &files, std::size_t at) {
+  const auto &file = files[at];
+  if (!file.disk.partition) return;
+  const bool first = at == 0 || files[at - 1].disk.index != file.disk.index;
+  const bool whole = std::any_of(files.begin(), files.end(), [&](const Candidate &other) {
+    return other.disk.index == file.disk.index && !other.disk.partition;
+  });
+  if (whole)
+    return problem(file.name, cat(disk_name(file.disk.index), " is there too: a disk and a partition of it"));
+  const unsigned expected = first ? 1 : files[at - 1].disk.partition.value_or(0) + 1;
+  if (*file.disk.partition != expected) {
+    problem(file.name,
+            cat("there is no ", disk_name(file.disk.index), *file.disk.partition - 1, " before it"));
+  }
+}
+
+void Reuse::check_names(const std::vector<Candidate> &files) {
+  for (std::size_t i = 0; i < files.size(); ++i) {
+    check_partitions(files, i);
+    const std::size_t index = files[i].disk.index;
+    const bool gap = i == 0 ? index != 0 : index > files[i - 1].disk.index + 1;
+    if (gap) problem(files[i].name, cat("there is no ", disk_name(index - 1), " before it"));
+  }
+}
+
+void Reuse::check_count(std::size_t files) {
+  if (!spec_.disks.empty() && spec_.disks.size() != files) {
+    problems_.push_back(cat(spec_.disks.size(), " --disk given, ", files, " files found"));
+  }
+}
+
+Result<std::uint64_t> Reuse::check_content(const LogicalId &id, const sys::FileId &file) {
+  auto fd =
+      sys::open_image_below(id.path, sys::resolve_allowed(manager_.settings.allowed_dirs), sys::Access::read);
+  if (!fd) return fd.error();
+  auto holders = device::holders_of({manager_.settings, manager_.registry}, id);
+  if (!holders) return holders.error();
+  if (!holders->empty()) return Error(sys::kInUse, cat("attached for ", text::join(*holders, ", ")));
+  if (auto locked = sys::lock_image(fd->get(), sys::ImageLockMode::exclusive, id.path); !locked)
+    return locked.error();
+  auto usage = sys::find_usage(file);
+  if (!usage) return usage.error();
+  if (usage->any()) return Error(sys::kInUse, cat("in use: ", usage->describe()));
+  if (usage->partial) log::warn(cat(id.path, ": not every process could be looked at"));
+  auto info = image::verify_declared(manager_.registry, id.filetype, fd->get(), id.path);
+  if (!info) return info.error();
+  if (auto good = image::check_references(*info, manager_.settings, id.path); !good) return good.error();
+  const std::uint64_t size = info->virtual_size;
+  if (size == 0 || size > kMaxImageSize || size % kSectorSize != 0) {
+    return Error(image::kBadSizeInImage,
+                 cat("its size is ", size, " bytes, not a multiple of 512 from 512 on"));
+  }
+  return size;
+}
+
+Result<std::uint64_t> Reuse::check_file(const std::string &name, const DiskSpec *disk) {
+  auto info = sys::file_info_at(directory_, name);
+  if (!info) return info.error();
+  if (!S_ISREG(info->mode)) return Error(sys::kNotRegular, kind_text(info->mode));
+  if (info->links > 1)
+    return Error(kReuse, cat(info->links, " names (hard links): another one may be in use"));
+  if (info->size == 0) return Error(kReuse, "empty");
+  auto driver = driver_of(manager_, spec_, disk);
+  if (!driver) return driver.error();
+  auto filetype = filetype_of(manager_, spec_, disk);
+  if (!filetype) return filetype.error();
+  auto size = check_content({*driver, *filetype, cat(path_, "/", name)}, info->id);
+  if (!size) return size;
+  if (disk != nullptr && disk->size && *disk->size != *size) {
+    return Error(kReuse, cat("its size is ", *size, " bytes, --disk ", disk->index, " says ", *disk->size));
+  }
+  return size;
+}
+
+Error Reuse::report() const {
+  return {kReuse, cat(path_, ": reuse: ", text::join(problems_, "; ")),
+          "nothing was changed; mend or move away what is listed, and try again"};
+}
+
+Result<std::vector<ReusedFile>> Reuse::run(const std::set<std::string> &ignored) {
+  auto names = sys::list_dir(directory_);
+  if (!names) return names.error().at(path_);
+  std::vector<Candidate> files;
+  for (const auto &name : *names) {
+    if (is_ignored(name) || ignored.contains(name)) continue;
+    if (auto disk = parse_disk_name(name)) {
+      files.push_back({name, *disk});
+    } else {
+      problem(name, "not the name of a disk (sda, sdb, ... or sda1, sda2, ...)");
+    }
+  }
+  std::sort(files.begin(), files.end(), [](const Candidate &a, const Candidate &b) {
+    return std::pair(a.disk.index, a.disk.partition) < std::pair(b.disk.index, b.disk.partition);
+  });
+  if (files.empty()) problems_.push_back("no file named like a disk (sda, sdb, ...)");
+  check_names(files);
+  check_count(files.size());
+  std::vector<ReusedFile> reused;
+  for (std::size_t i = 0; i < files.size(); ++i) {
+    auto size = check_file(files[i].name, find_disk(spec_, i));
+    if (size) {
+      reused.push_back({files[i].name, *size});
+    } else {
+      problem(files[i].name, without_path(size.error().message(), cat(path_, "/", files[i].name)));
+    }
+  }
+  if (!problems_.empty()) return report();
+  return reused;
+}
+
+}  // namespace
+
+Result<std::vector<ReusedFile>> check_reuse(const Manager &manager, const AddSpec &spec,
+                                            const std::string &path, int directory,
+                                            const std::set<std::string> &ignored) {
+  for (const auto &disk : {driver_of(manager, spec, nullptr), filetype_of(manager, spec, nullptr)}) {
+    if (!disk) return disk.error();  // a wrong constant is the command's mistake, not each file's
+    if (auto found = manager.registry.find(*disk); !found) return found.error();
+  }
+  return Reuse(manager, spec, path, directory).run(ignored);
+}
+
+}  // namespace vbd::instance

@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: MIT
+#include "manager/instance/site.hpp"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "core/base/log.hpp"
+#include "core/base/text.hpp"
+#include "core/sys/files.hpp"
+#include "core/sys/usage.hpp"
+#include "manager/instance/storage.hpp"
+
+namespace vbd::instance {
+namespace {
+
+using text::cat;
+
+/// Others may pass, so that a hypervisor without privileges reaches an image that it may read; nobody lists.
+constexpr std::uint32_t kDirectoryMode = 0711;
+const std::string kLockName(sys::OperationLock::kFileName);
+
+/// rename(2) replaces an empty directory and nothing else, on every filesystem: fit for both directions.
+Result<void> rename_directory(int parent, const std::string &from, const std::string &to) {
+  if (::renameat(parent, from.c_str(), parent, to.c_str()) == 0) return sys::sync_fd(parent);
+  return sys::errno_error(cat("rename ", text::printable(from), " to ", text::printable(to)), errno);
+}
+
+bool exists(int directory, const std::string &name) {
+  return sys::file_info_at(directory, name).ok();
+}
+
+Result<void> unlink_all(int directory, const std::vector<std::string> &names) {
+  for (const auto &name : names) {
+    if (auto gone = sys::unlink_at(directory, name); !gone) return gone;
+  }
+  return {};
+}
+
+/// Our own files, the lock file last: until then the next run waits or sees the record.
+Result<void> unlink_own(int directory) {
+  auto names = sys::list_dir(directory);
+  if (!names) return names.error();
+  std::vector<std::string> own;
+  for (const auto &name : *names) {
+    if (is_own_file(name) && name != kLockName) own.push_back(name);
+  }
+  own.push_back(kLockName);
+  return unlink_all(directory, own);
+}
+
+/// True when the whole directory was removed; false when it has to stay.
+Result<bool> remove_whole(const config::Settings &settings, Site &site, const std::string &uuid) {
+  auto names = sys::list_dir(site.directory.get());
+  if (!names) return names.error();
+  if (!std::all_of(names->begin(), names->end(), is_own_file)) return false;
+  auto parent = sys::open_dir_below(sys::dir_name(site.path), sys::resolve_allowed(settings.allowed_dirs));
+  if (!parent) return false;  // an allowed directory itself
+  const std::string temporary = temporary_name(uuid);
+  if (auto renamed = rename_directory(parent->get(), sys::base_name(site.path), temporary); !renamed)
+    return renamed.error();
+  if (auto gone = unlink_own(site.directory.get()); !gone) return gone.error();
+  if (auto gone = sys::remove_dir_at(parent->get(), temporary); !gone) return gone.error();
+  if (auto synced = sys::sync_fd(parent->get()); !synced) return synced.error();
+  return true;
+}
+
+/// Only what an add recorded, and only regular files that nobody uses.
+Result<void> remove_created(const config::Settings &settings, const Site &site, const std::string &name) {
+  if (name == kLockName || name == kInstanceFile) return {};
+  const std::string path = cat(site.path, "/", name);
+  auto info = sys::file_info_at(site.directory.get(), name);
+  if (!info) return info.error().is(sys::kNotFound) ? Result<void>() : info.error();
+  auto file = sys::open_image_below(path, sys::resolve_allowed(settings.allowed_dirs), sys::Access::read);
+  if (!file) return file.error();
+  if (auto locked = sys::lock_image(file->get(), sys::ImageLockMode::exclusive, path); !locked) return locked;
+  auto usage = sys::find_usage(info->id);
+  if (!usage) return usage.error();
+  if (usage->any()) return Error(sys::kInUse, cat(path, ": in use: ", usage->describe()));
+  return sys::unlink_at(site.directory.get(), name);
+}
+
+Result<void> fill_new_directory(const config::Settings &settings, Site &site, const InstanceRecord &record) {
+  auto lock = sys::OperationLock::acquire(site.directory.get(), site.path, std::chrono::milliseconds(0));
+  if (!lock) return lock.error();
+  site.lock = std::move(*lock);
+  return Catalog(settings).create_record(site.directory.get(), record);
+}
+
+}  // namespace
+
+Result<Site> open_site(const config::Settings &settings, const std::string &path,
+                       std::chrono::milliseconds patience) {
+  Site site;
+  site.path = path;
+  auto directory = sys::open_dir_below(path, sys::resolve_allowed(settings.allowed_dirs));
+  if (!directory) return directory.error();
+  site.directory = std::move(*directory);
+  auto lock = sys::OperationLock::acquire(site.directory.get(), path, patience);
+  if (!lock) return lock.error();
+  site.lock = std::move(*lock);
+  return site;
+}
+
+Result<Site> make_site(const config::Settings &settings, const InstanceRecord &record) {
+  const auto allowed = sys::resolve_allowed(settings.allowed_dirs);
+  const std::string parent_path = sys::dir_name(record.directory), temporary = temporary_name(record.uuid);
+  auto parent = sys::open_dir_below(parent_path, allowed);
+  if (!parent) return parent.error();
+  if (auto made = sys::make_dir_at(parent->get(), temporary, kDirectoryMode); !made)
+    return made.error().at(parent_path);
+  Site site;
+  site.path = record.directory;
+  auto directory = sys::open_dir_below(cat(parent_path, "/", temporary), allowed);
+  Result<void> done = directory ? Result<void>() : directory.error();
+  if (directory) {
+    site.directory = std::move(*directory);
+    done = fill_new_directory(settings, site, record);
+    if (done) done = rename_directory(parent->get(), temporary, sys::base_name(record.directory));
+    if (done) return site;
+    (void)unlink_own(site.directory.get());
+  }
+  (void)sys::remove_dir_at(parent->get(), temporary);
+  return done.error();
+}
+
+Result<Site> enter_site(const config::Settings &settings, InstanceRecord &record) {
+  auto directory = sys::open_dir_below(record.directory, sys::resolve_allowed(settings.allowed_dirs));
+  if (!directory) return directory.error();
+  const bool had_lock = exists(directory->get(), kLockName);
+  auto site = open_site(settings, record.directory, std::chrono::milliseconds(0));
+  if (!site) return site.error();
+  Result<void> done;
+  for (const auto &name : record.operation->files) {
+    if (done && exists(site->directory.get(), name)) {
+      done = Error(sys::kExists, cat(record.directory, "/", name, ": exists already"));
+    }
+  }
+  if (!had_lock) record.operation->files.push_back(kLockName);
+  if (done) done = Catalog(settings).create_record(site->directory.get(), record);
+  if (done) return site;
+  if (!had_lock) (void)sys::unlink_at(site->directory.get(), kLockName);
+  return done.error();
+}
+
+Result<void> forget_site(const Manager &manager, Site &site, const InstanceRecord &record, NamesLock names) {
+  const Catalog catalog(manager.settings);
+  std::optional<sys::OperationLock> lock;
+  if (names == NamesLock::wanted) {
+    auto taken = catalog.lock_names();
+    if (!taken) return taken.error();
+    lock = std::move(*taken);
+  }
+  if (auto gone = catalog.remove_own_pointer(record); !gone) return gone;
+  auto whole = remove_whole(manager.settings, site, record.uuid);
+  if (!whole) return whole.error();
+  if (*whole) return {};
+  if (auto gone = unlink_own(site.directory.get()); !gone) return gone;
+  return sys::sync_fd(site.directory.get());
+}
+
+Result<void> undo_add(const Manager &manager, Site &site, const InstanceRecord &record, NamesLock names) {
+  if (auto gone = remove_stale_files(site.directory.get()); !gone) return gone;
+  const auto &operation = *record.operation;
+  for (const auto &name : operation.files) {
+    if (auto gone = remove_created(manager.settings, site, name); !gone) return gone;
+  }
+  if (operation.made_directory) return forget_site(manager, site, record, names);
+
+  const Catalog catalog(manager.settings);
+  std::optional<sys::OperationLock> lock;
+  if (names == NamesLock::wanted) {
+    auto taken = catalog.lock_names();
+    if (!taken) return taken.error();
+    lock = std::move(*taken);
+  }
+  if (auto gone = catalog.remove_own_pointer(record); !gone) return gone;
+  if (auto gone = sys::unlink_at(site.directory.get(), kInstanceFile); !gone) return gone;
+  const bool made_lock =
+      std::find(operation.files.begin(), operation.files.end(), kLockName) != operation.files.end();
+  if (made_lock) {
+    if (auto gone = sys::unlink_at(site.directory.get(), kLockName); !gone) return gone;
+  }
+  return sys::sync_fd(site.directory.get());
+}
+
+Result<void> remove_leftover(const config::Settings &settings, const std::string &path) {
+  auto site = open_site(settings, path, std::chrono::milliseconds(0));
+  if (!site) return site.error();
+  auto names = sys::list_dir(site->directory.get());
+  if (!names) return names.error();
+  if (!std::all_of(names->begin(), names->end(), is_own_file)) {
+    return Error(sys::kExists, cat(path, ": holds files that are not ours"),
+                 "look at them and remove the directory yourself");
+  }
+  if (auto gone = unlink_own(site->directory.get()); !gone) return gone;
+  auto parent = sys::open_parent(path);
+  if (!parent) return parent.error();
+  return sys::remove_dir_at(parent->get(), sys::base_name(path));
+}
+
+void sweep_leftovers(const config::Settings &settings, const std::string &path) {
+  const std::string parent_path = sys::dir_name(path);
+  auto parent = sys::open_dir_below(parent_path, sys::resolve_allowed(settings.allowed_dirs));
+  if (!parent) return;
+  auto names = sys::list_dir(parent->get());
+  if (!names) return;
+  for (const auto &name : *names) {
+    auto info = is_temporary_name(name) ? sys::file_info_at(parent->get(), name) : Error(sys::kNotFound, "");
+    if (!info || !S_ISDIR(info->mode)) continue;
+    auto gone = remove_leftover(settings, cat(parent_path, "/", name));
+    if (!gone) log::info(gone.error().message());
+  }
+}
+
+Result<void> remove_stale_files(int directory) {
+  auto stale = sys::stale_temp_files(directory);
+  if (!stale) return stale.error();
+  for (const auto &name : *stale) {
+    auto info = sys::file_info_at(directory, name);
+    if (!info || !S_ISREG(info->mode)) continue;
+    if (auto gone = sys::unlink_at(directory, name); !gone) return gone;
+  }
+  return {};
+}
+
+}  // namespace vbd::instance

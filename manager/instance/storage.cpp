@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: MIT
+#include "manager/instance/storage.hpp"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <map>
+
+#include "core/base/text.hpp"
+#include "core/sys/files.hpp"
+#include "core/sys/locks.hpp"
+#include "manager/instance/catalog.hpp"
+#include "manager/instance/children.hpp"
+
+namespace vbd::instance {
+namespace {
+
+constexpr std::chrono::milliseconds kPatience{2000};
+constexpr unsigned kDepth = 5;
+
+/// Those whose text the path begins with, so that a dead one among the others is not touched; else all.
+std::vector<std::string> allowed_for(const config::Settings &settings, const std::string &path) {
+  std::vector<std::string> fitting;
+  for (const auto &directory : settings.allowed_dirs) {
+    if (path == directory || path.starts_with(directory + "/")) fitting.push_back(directory);
+  }
+  return fitting.empty() ? settings.allowed_dirs : fitting;
+}
+
+/// One letter for the outcome, then the text: what a child answers.
+std::string read_one(const config::Settings &settings, const std::string &directory) {
+  auto opened = sys::open_dir_below(directory, sys::resolve_allowed(allowed_for(settings, directory)));
+  if (!opened) return (opened.error().is(sys::kNotFound) ? "m" : "f") + opened.error().message();
+  auto content = sys::read_file_at(opened->get(), kInstanceFile, kInstanceFileLimit);
+  if (content) return "r" + *content;
+  return (content.error().is(sys::kNotFound) ? "m" : "f") + content.error().at(directory).message();
+}
+
+bool is_directory(int parent, const std::string &name) {
+  auto info = sys::file_info_at(parent, name);
+  return info.ok() && S_ISDIR(info->mode);
+}
+
+void walk(const std::string &path, const std::vector<sys::AllowedDir> &allowed, unsigned depth, Walk &out) {
+  auto directory = sys::open_dir_below(path, allowed);
+  if (!directory) return;
+  auto names = sys::list_dir(directory->get());
+  if (!names) return;
+  const auto has = [&](std::string_view name) {
+    return std::find(names->begin(), names->end(), name) != names->end();
+  };
+  if (has(kInstanceFile)) {
+    out.instances.push_back(path);
+    return;
+  }
+  if (has(sys::OperationLock::kFileName) && std::all_of(names->begin(), names->end(), is_own_file)) {
+    out.locks_only.push_back(path);
+  }
+  for (const auto &name : *names) {
+    if (name == "lost+found" || !is_directory(directory->get(), name)) continue;
+    if (is_temporary_name(name)) {
+      out.leftovers.push_back(path + "/" + name);
+    } else if (depth < kDepth) {
+      walk(path + "/" + name, allowed, depth + 1, out);
+    }
+  }
+}
+
+void sort_unique(std::vector<std::string> &paths) {
+  std::sort(paths.begin(), paths.end());
+  paths.erase(std::unique(paths.begin(), paths.end()), paths.end());
+}
+
+}  // namespace
+
+std::vector<FileText> read_instance_files(const config::Settings &settings,
+                                          const std::vector<std::string> &directories) {
+  std::map<std::string, std::vector<std::size_t>> by_parent;
+  for (std::size_t i = 0; i < directories.size(); ++i) by_parent[sys::dir_name(directories[i])].push_back(i);
+  std::vector<std::vector<std::size_t>> groups;
+  for (auto &[parent, items] : by_parent) groups.push_back(std::move(items));
+
+  const auto answers = run_in_children(
+      directories.size(), groups, [&](std::size_t i) { return read_one(settings, directories[i]); },
+      kPatience);
+  std::vector<FileText> out(directories.size());
+  for (std::size_t i = 0; i < answers.size(); ++i) {
+    if (!answers[i] || answers[i]->empty()) continue;
+    const char outcome = answers[i]->front();
+    out[i].outcome = outcome == 'r'   ? FileText::Outcome::read
+                     : outcome == 'm' ? FileText::Outcome::missing
+                                      : FileText::Outcome::failed;
+    out[i].text = answers[i]->substr(1);
+  }
+  return out;
+}
+
+Walk walk_storage(const config::Settings &settings) {
+  Walk out;
+  const auto allowed = sys::resolve_allowed(settings.allowed_dirs);
+  for (const auto &directory : allowed) walk(directory.canonical, allowed, 0, out);
+  sort_unique(out.instances);  // allowed directories may lie below each other
+  sort_unique(out.leftovers);
+  sort_unique(out.locks_only);
+  return out;
+}
+
+std::string temporary_name(const std::string &uuid) {
+  return text::cat(".vbd-", uuid, ".tmp");
+}
+
+bool is_temporary_name(const std::string &name) {
+  return name.starts_with(".vbd-") && name.ends_with(".tmp");
+}
+
+bool is_own_file(const std::string &name) {
+  return name == kInstanceFile || name == sys::OperationLock::kFileName || is_temporary_name(name);
+}
+
+}  // namespace vbd::instance

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: MIT
+// The storage as it lies there: instance directories read without waiting for a dead server, and the allowed
+// directories walked for what no pointer leads to. Reads only.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "core/base/result.hpp"
+#include "core/config/settings.hpp"
+
+namespace vbd::instance {
+
+/// What reading DIR/instance.yaml gave.
+struct FileText {
+  enum class Outcome { read, missing, failed, hung };
+  Outcome outcome = Outcome::hung;
+  std::string text;  ///< read: the content; missing, failed: the error's message
+};
+/// By directory, each read in a child that is abandoned after 2 s.
+[[nodiscard]] std::vector<FileText> read_instance_files(const config::Settings &settings,
+                                                        const std::vector<std::string> &directories);
+
+struct Walk {
+  std::vector<std::string> instances;  ///< directories that hold an instance.yaml
+  std::vector<std::string>
+      leftovers;  ///< directories of ours under a temporary name: what a killed add or remove left
+  std::vector<std::string> locks_only;  ///< directories in which only our lock file is left
+};
+/// Everything below the allowed directories, at most five levels, links not followed, not below an instance.
+[[nodiscard]] Walk walk_storage(const config::Settings &settings);
+
+/// ".vbd-UUID.tmp": the name of an instance's directory before it is complete and after it is gone.
+[[nodiscard]] std::string temporary_name(const std::string &uuid);
+[[nodiscard]] bool is_temporary_name(const std::string &name);
+/// instance.yaml, the lock file, temporary files: what is ours in an instance's directory.
+[[nodiscard]] bool is_own_file(const std::string &name);
+
+}  // namespace vbd::instance

@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: MIT
+// cluster verify: what the pointers, the directories and the images say about each other. Each problem is
+// found before it is repaired, so that a dry run and a real one tell the same.
+#include <sys/stat.h>
+
+#include <functional>
+#include <map>
+
+#include "core/base/log.hpp"
+#include "core/base/text.hpp"
+#include "core/image/image.hpp"
+#include "core/sys/files.hpp"
+#include "core/sys/host.hpp"
+#include "manager/instance/site.hpp"
+#include "manager/instance/storage.hpp"
+
+namespace vbd::instance {
+namespace {
+
+using text::cat;
+
+class Verify {
+ public:
+  Verify(const Manager &manager, bool repair, bool rebuild, bool dry_run)
+      : manager_(manager),
+        settings_(manager.settings),
+        catalog_(manager.settings),
+        repair_(repair && !dry_run),
+        rebuild_(rebuild && !dry_run) {}
+
+  Result<std::vector<Problem>> run();
+
+ private:
+  using Repair = std::function<Result<void>()>;
+  void report(std::string where, std::string what, bool mend = false, const Repair &repair = {});
+  void check_entry(const Entry &entry);
+  void check_instance(const InstanceRecord &record);
+  void check_stale_files(const std::string &path);
+  void check_claim(const InstanceRecord &record);
+  void check_disk(const InstanceRecord &record, const DiskRecord &disk);
+  void check_size(const InstanceRecord &record, const DiskRecord &disk, const std::string &path);
+  void check_orphans(const std::vector<std::string> &directories);
+  void check_orphan(const std::string &path, const InstanceRecord &record);
+
+  const Manager &manager_;
+  const config::Settings &settings_;
+  Catalog catalog_;
+  bool repair_, rebuild_;
+  std::map<std::string, std::string> known_uuids_, known_names_;  ///< -> directory
+  std::vector<Problem> problems_;
+};
+
+void Verify::report(std::string where, std::string what, bool mend, const Repair &repair) {
+  Problem problem{std::move(where), std::move(what), false};
+  if (mend && repair) {
+    auto done = repair();
+    log::audit(cat("cluster verify: ", problem.where, ": ", problem.what),
+               done ? "repaired" : done.error().message());
+    problem.repaired = done.ok();
+    if (!done) problem.what += cat(" (not repaired: ", done.error().message(), ")");
+  }
+  problems_.push_back(std::move(problem));
+}
+
+void Verify::check_entry(const Entry &entry) {
+  const InstanceRecord &record = entry.record;
+  const std::string where = cat("instance ", record.name);
+  if (!record.uuid.empty()) known_uuids_[record.uuid] = record.directory;
+  known_names_[record.name] = record.directory;
+  switch (entry.state) {
+    case State::unreachable: {
+      // Only a pointer is lost when the storage is merely not mounted, and --rebuild finds it again.
+      const bool missing =
+          !sys::open_dir_below(record.directory, sys::resolve_allowed(settings_.allowed_dirs)).ok();
+      return report(where, cat("pointer without an instance: ", entry.reason), repair_ && missing,
+                    [&] { return catalog_.remove_pointer(record.name); });
+    }
+    case State::interrupted:
+      return report(where, cat("interrupted: ", entry.reason), repair_, [&]() -> Result<void> {
+        auto settled = settle(manager_, record.name, record.directory, false);
+        if (!settled) return settled.error();
+        if (!*settled) return Error(kInterrupted, "its directory changed meanwhile");
+        return {};
+      });
+    case State::foreign:
+      return report(where, cat("foreign: ", entry.reason));
+    case State::error:
+      return report(where, entry.reason);
+    default:
+      return check_instance(record);
+  }
+}
+
+void Verify::check_instance(const InstanceRecord &record) {
+  check_stale_files(record.directory);
+  check_claim(record);
+  for (const auto &disk : record.disks) check_disk(record, disk);
+}
+
+void Verify::check_stale_files(const std::string &path) {
+  auto directory = sys::open_dir_below(path, sys::resolve_allowed(settings_.allowed_dirs));
+  if (!directory) return;
+  auto stale = sys::stale_temp_files(directory->get());
+  if (!stale) return report(path, stale.error().message());
+  for (const auto &name : *stale) {
+    auto info = sys::file_info_at(directory->get(), name);
+    if (!info || !S_ISREG(info->mode)) continue;
+    report(cat(path, "/", text::printable(name)), "temporary file of a killed run", repair_,
+           [&] { return sys::unlink_at(directory->get(), name); });
+  }
+}
+
+/// A claim of this node from before its last boot: whoever held it is gone.
+void Verify::check_claim(const InstanceRecord &record) {
+  if (!record.claim || record.claim->node != settings_.node) return;
+  auto boot = sys::boot_id();
+  if (!boot || *boot == record.claim->boot_id) return;
+  report(cat("instance ", record.name),
+         cat("claim of ", text::printable(record.claim->holder), " from an earlier boot"), repair_,
+         [&]() -> Result<void> {
+           auto site = open_site(settings_, record.directory, std::chrono::milliseconds(0));
+           if (!site) return site.error();
+           auto again = catalog_.read_record(site->directory.get(), site->path);
+           if (!again) return again.error();
+           if (!again->claim || again->claim->boot_id != record.claim->boot_id) return {};
+           again->claim.reset();
+           return catalog_.write_record(site->directory.get(), *again);
+         });
+}
+
+void Verify::check_disk(const InstanceRecord &record, const DiskRecord &disk) {
+  const LogicalId id = logical_id(record, disk);
+  auto directory = sys::open_dir_below(record.directory, sys::resolve_allowed(settings_.allowed_dirs));
+  if (!directory) return report(record.directory, directory.error().message());
+  auto info = sys::file_info_at(directory->get(), disk.file);
+  if (!info)
+    return report(id.path, info.error().is(sys::kNotFound) ? "the image is missing" : info.error().message());
+  if (!S_ISREG(info->mode)) return report(id.path, "not a regular file");
+  if (info->links > 1) report(id.path, cat(info->links, " names (hard links)"));
+  if (auto paired = manager_.registry.check_pairing(id); !paired)
+    return report(id.path, paired.error().message());
+  check_size(record, disk, id.path);
+}
+
+void Verify::check_size(const InstanceRecord &, const DiskRecord &disk, const std::string &path) {
+  auto file = sys::open_image_below(path, sys::resolve_allowed(settings_.allowed_dirs), sys::Access::read);
+  if (!file) return report(path, file.error().message());
+  if (auto locked = sys::lock_image(file->get(), sys::ImageLockMode::inspect, path); !locked) {
+    return;  // a writer that shares nothing: in use, and not ours to judge now
+  }
+  auto info = image::info(manager_.registry, disk.filetype, file->get(), path);
+  if (!info) return report(path, info.error().message());
+  if (info->virtual_size != disk.size) {
+    report(path, cat("its size is ", info->virtual_size, " bytes, the catalog says ", disk.size));
+  }
+}
+
+void Verify::check_orphan(const std::string &path, const InstanceRecord &record) {
+  if (record.directory != path) {
+    return report(path, cat("foreign: a copy of the instance ", record.name, " of ",
+                            text::printable(record.directory)));
+  }
+  if (const auto known = known_uuids_.find(record.uuid); known != known_uuids_.end()) {
+    return report(path, cat("foreign: its UUID is that of the instance in ", known->second));
+  }
+  if (record.operation) {
+    return report(path, cat("what a killed ", record.operation->verb, " of ", record.name, " left"), repair_,
+                  [&]() -> Result<void> {
+                    auto settled = settle(manager_, record.name, path, false);
+                    return settled ? Result<void>() : settled.error();
+                  });
+  }
+  if (const auto known = known_names_.find(record.name); known != known_names_.end()) {
+    return report(path, cat("its name ", record.name, " is that of the instance in ", known->second));
+  }
+  known_names_[record.name] = path;
+  known_uuids_[record.uuid] = path;
+  report(path, cat("instance ", record.name, " is not known on this host (--rebuild)"), rebuild_,
+         [&] { return catalog_.write_pointer(record); });
+  check_instance(record);
+}
+
+void Verify::check_orphans(const std::vector<std::string> &directories) {
+  const auto files = read_instance_files(settings_, directories);
+  for (std::size_t i = 0; i < directories.size(); ++i) {
+    const auto &path = directories[i];
+    bool known = false;
+    for (const auto &[name, directory] : known_names_) known = known || directory == path;
+    if (known) continue;
+    if (files[i].outcome != FileText::Outcome::read) {
+      report(path, files[i].text.empty() ? "no answer within 2 s" : files[i].text);
+      continue;
+    }
+    auto record = config::parse_instance(files[i].text, cat(path, "/", kInstanceFile));
+    if (record) {
+      check_orphan(path, *record);
+    } else {
+      report(path, record.error().message());
+    }
+  }
+}
+
+Result<std::vector<Problem>> Verify::run() {
+  std::optional<sys::OperationLock> names;
+  if (repair_ || rebuild_) {
+    auto taken = catalog_.lock_names();
+    if (!taken) return taken.error();
+    names = std::move(*taken);
+  }
+  auto entries = catalog_.list();
+  if (!entries) return entries.error();
+  for (const auto &entry : *entries) check_entry(entry);
+  const Walk walk = walk_storage(settings_);
+  check_orphans(walk.instances);
+  for (const auto &path : walk.leftovers) {
+    report(path, "directory of a killed run", repair_, [&] { return remove_leftover(settings_, path); });
+  }
+  for (const auto &path : walk.locks_only) {
+    report(path, "nothing but a lock file", repair_, [&] { return remove_leftover(settings_, path); });
+  }
+  auto state = sys::open_parent(settings_.state_dir + "/instances/x");
+  auto stale = state ? sys::stale_temp_files(state->get()) : std::vector<std::string>{};
+  if (!stale) return stale.error();
+  for (const auto &name : *stale) {
+    report(cat(settings_.state_dir, "/instances/", text::printable(name)), "temporary file of a killed run",
+           repair_, [&] { return sys::unlink_at(state->get(), name); });
+  }
+  return std::move(problems_);
+}
+
+}  // namespace
+
+Result<std::vector<Problem>> verify(const Manager &manager, bool repair, bool rebuild, bool dry_run) {
+  return Verify(manager, repair, rebuild, dry_run).run();
+}
+
+}  // namespace vbd::instance
