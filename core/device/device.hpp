@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
-// Disks as block devices, through driver plugins: attach, detach, query, render, mount. Knows no hypervisor. The
-// order on attach: operation lock, open below the allowed directories, filetype's header, pairing, who uses it, image
-// lock, record, driver. What is attached is recorded under run_dir before each step (docs/safety.md).
-// Not thread-safe; safe against other processes.
+// Disks as block devices, through driver plugins: attach, detach, query, render, mount. Knows no hypervisor.
+// The order on attach: operation lock, open below the allowed directories, filetype's header, pairing, who
+// uses it, image lock, record, driver. What is attached is recorded under run_dir before each step
+// (docs/safety.md). Not thread-safe; safe against other processes.
 #pragma once
 
 #include <cstdint>
@@ -11,6 +11,7 @@
 
 #include "core/base/result.hpp"
 #include "core/config/settings.hpp"
+#include "core/image/image.hpp"
 #include "core/plugin/registry.hpp"
 
 namespace vbd::device {
@@ -20,8 +21,10 @@ inline constexpr ErrorKind kDeviceBusy{"disk.busy", Exit::busy};
 inline constexpr ErrorKind kNotAttached{"disk.not_attached", Exit::not_found};
 inline constexpr ErrorKind kDialect{"disk.dialect", Exit::refused};
 inline constexpr ErrorKind kBroken{"disk.broken", Exit::failed};
-inline constexpr ErrorKind kPartialView{"image.partial_view", Exit::busy};
-inline constexpr ErrorKind kSharedStorage{"disk.shared_storage", Exit::refused};
+/// The directory is a copied or moved instance's, or another node writes there.
+inline constexpr ErrorKind kForeignDirectory{"instance.foreign", Exit::refused};
+inline constexpr ErrorKind kClaimedElsewhere{"instance.claimed", Exit::busy};
+using image::kPartialView;
 
 struct Context {
   const config::Settings &settings;
@@ -30,30 +33,31 @@ struct Context {
 
 struct AttachSpec {
   LogicalId id;
-  std::string holder = "cli";     ///< "cli", "instance:NAME", "mount:DIR", another caller's "WORD:NAME"
+  std::string holder = "cli";  ///< "cli", "instance:NAME", "mount:DIR", another caller's "WORD:NAME"
   bool read_only = false;
-  plugin::Values options;         ///< of the driver, per image
+  plugin::Values options;  ///< of the driver, per image
   std::uint32_t block_size = 512;
   bool dry_run = false;
 };
 
 struct Attachment {
-  std::string node;               ///< "/dev/loop3"
+  std::string node;  ///< "/dev/loop3"
   bool read_only = false;
   std::vector<std::string> holders;
-  plugin::Facts facts;            ///< backend, direct_io, block_size, ...
+  plugin::Facts facts;  ///< backend, direct_io, block_size, ...
 };
 
 struct Status {
   enum class State { detached, attached, broken };
   State state = State::detached;
-  std::string reason;             ///< broken: why
-  Attachment attachment;          ///< when attached
+  std::string reason;     ///< broken: why
+  Attachment attachment;  ///< when attached
 };
 
 [[nodiscard]] Result<Attachment> attach(const Context &context, const AttachSpec &spec);
 /// Drops the holder; the device goes with the last one. Detached already: fine.
-[[nodiscard]] Result<void> detach(const Context &context, const LogicalId &id, const std::string &holder, bool dry_run = false);
+[[nodiscard]] Result<void> detach(const Context &context, const LogicalId &id, const std::string &holder,
+                                  bool dry_run = false);
 [[nodiscard]] Result<Status> query(const Context &context, const LogicalId &id);
 
 struct RenderSpec {
@@ -62,13 +66,14 @@ struct RenderSpec {
   bool read_only = false;
   plugin::Values options;
 };
-/// The disk's string for a hypervisor; the node when the driver does not speak the dialect and the disk is attached.
+/// The disk's string for a hypervisor; the node when the driver does not speak the dialect and the disk is
+/// attached.
 [[nodiscard]] Result<std::string> render(const Context &context, const RenderSpec &spec);
 
 struct MountRequest {
   LogicalId id;
   std::string directory;
-  unsigned partition = 0;         ///< 0: the whole disk
+  unsigned partition = 0;  ///< 0: the whole disk
   bool read_only = false;
 };
 /// Attaches for holder "mount:DIR", then mounts; undone when that fails.

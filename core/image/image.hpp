@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // What is done with images through filetype plugins. The caller has opened directories by its own rules (an
-// allowed directory for disks, the caller's own name for the image verbs) and holds the operation lock where it
-// writes. No format is known here. Not thread-safe.
+// allowed directory for disks, the caller's own name for the image verbs) and holds the operation lock where
+// it writes. No format is known here. Not thread-safe.
 #pragma once
 
 #include <cstdint>
@@ -19,11 +19,12 @@ namespace vbd::image {
 inline constexpr ErrorKind kWrongFiletype{"image.wrong_filetype", Exit::refused};
 inline constexpr ErrorKind kReference{"image.reference", Exit::refused};
 inline constexpr ErrorKind kBadSizeInImage{"image.bad_size", Exit::damaged};
+inline constexpr ErrorKind kPartialView{"image.partial_view", Exit::busy};
 
 struct CreateSpec {
   Constant filetype;
   plugin::Values options;
-  std::uint64_t size = 0;     ///< virtual, bytes
+  std::uint64_t size = 0;  ///< virtual, bytes
   bool sync = true;
   sys::Ownership ownership;
 };
@@ -32,31 +33,35 @@ struct CreateSpec {
 [[nodiscard]] Result<void> create(plugin::Registry &registry, int directory, const std::string &name,
                                   const std::string &path, const CreateSpec &spec);
 /// Everything of create that can be checked without writing: plugin, options, size.
-[[nodiscard]] Result<void> check_create(plugin::Registry &registry, const CreateSpec &spec, const std::string &where);
+[[nodiscard]] Result<void> check_create(plugin::Registry &registry, const CreateSpec &spec,
+                                        const std::string &where);
 
 struct ImageInfo {
   std::uint64_t virtual_size = 0;
-  std::uint64_t allocated = 0;   ///< bytes on disk
+  std::uint64_t allocated = 0;  ///< bytes on disk
   std::uint64_t file_size = 0;
   std::map<std::string, std::string> properties;  ///< the note's, overridden by this image's
   struct Reference {
     std::string role, name, format;
   };
   std::vector<Reference> references;
-  plugin::Facts facts;           ///< all that the filetype said
+  plugin::Facts facts;  ///< all that the filetype said
 };
 /// The image behind `fd` (read access; locked by the caller) through its filetype. Doesn't follow references.
-[[nodiscard]] Result<ImageInfo> info(plugin::Registry &registry, const Constant &filetype, int fd, const std::string &path);
+[[nodiscard]] Result<ImageInfo> info(plugin::Registry &registry, const Constant &filetype, int fd,
+                                     const std::string &path);
 
-/// Refuses an image whose content contradicts the declared filetype (reuse, adopt, import): every installed filetype
-/// probes; a raw image that another one claims with 100 is refused, naming it. Then `info` must succeed.
+/// Refuses an image whose content contradicts the declared filetype (reuse, adopt, import): every installed
+/// filetype probes; a raw image that another one claims with 100 is refused, naming it. Then `info` must
+/// succeed.
 [[nodiscard]] Result<ImageInfo> verify_declared(plugin::Registry &registry, const Constant &filetype, int fd,
                                                 const std::string &path);
 /// Refuses references as settings say (kReference names role and file).
-[[nodiscard]] Result<void> check_references(const ImageInfo &info, const config::Settings &settings, const std::string &path);
+[[nodiscard]] Result<void> check_references(const ImageInfo &info, const config::Settings &settings,
+                                            const std::string &path);
 
-/// Locks exclusively, looks for users, lets the filetype remove or unlinks. `assume_unused`: go on when not every
-/// process could be looked at.
+/// Locks exclusively, looks for users, lets the filetype remove or unlinks. `assume_unused`: go on when not
+/// every process could be looked at.
 [[nodiscard]] Result<void> remove(plugin::Registry &registry, const Constant &filetype, int directory,
                                   const std::string &name, const std::string &path, bool assume_unused);
 

@@ -1,0 +1,300 @@
+// SPDX-License-Identifier: MIT
+#include <chrono>
+#include <thread>
+
+#include "core/base/log.hpp"
+#include "core/base/text.hpp"
+#include "core/device/claim.hpp"
+#include "core/device/disk.hpp"
+#include "core/sys/usage.hpp"
+
+namespace vbd::device {
+namespace {
+
+/// A program that only passes by (a query, an info) has the image open for a moment.
+constexpr int kUsageTries = 8;
+constexpr std::chrono::milliseconds kUsagePause{125};
+
+Error held_error(const Disk &disk, const std::string &holder, bool read_only) {
+  return Error(kHeldByOther,
+               text::cat(disk.shown(), ": ", describe(*disk.record), "; ", text::printable(holder),
+                         " wants it ", read_only ? "read-only" : "writable"),
+               "detach it first");
+}
+
+/// The holder joins what is attached already, or is refused.
+Result<Attachment> join(Disk &disk, const AttachSpec &spec, const plugin::Values &options,
+                        const Observed &observed) {
+  Record &record = *disk.record;
+  const bool writer = !record.read_only || !spec.read_only;
+  const bool alone = record.holders.size() == 1 && record.held_by(spec.holder);
+  if (record.read_only != spec.read_only || record.filetype != spec.id.filetype.str() ||
+      (writer && !alone && !record.holders.empty())) {
+    return held_error(disk, spec.holder, spec.read_only);
+  }
+  if (record.block_size != spec.block_size) {
+    return Error(kHeldByOther,
+                 text::cat(disk.shown(), ": ", describe(record), " with blocks of ", record.block_size,
+                           " bytes, not of ", spec.block_size),
+                 "detach it first");
+  }
+  if (record.options != options) {
+    log::warn(text::cat(disk.shown(), ": attached with other options; they count from the next attach on"));
+  }
+  const std::string node = observed.facts.text("node");
+  const bool changed = record.phase != Record::Phase::attached || !record.held_by(spec.holder) ||
+                       (!node.empty() && node != record.node);
+  if (changed && !spec.dry_run) {
+    record.phase = Record::Phase::attached;
+    if (!record.held_by(spec.holder)) record.holders.push_back(spec.holder);
+    if (!node.empty()) record.node = node;
+    if (auto written = disk.records.write(record); !written) return written.error();
+  }
+  return attachment_of(record, observed);
+}
+
+/// The record names another driver: held while that one says attached.
+Result<void> settle_other_driver(Disk &disk, const AttachSpec &spec) {
+  auto constant = Constant::parse(disk.record->driver, PluginKind::driver);
+  auto other = constant ? disk.context.registry.load(*constant) : Result<plugin::Plugin *>(constant.error());
+  Error held = held_error(disk, spec.holder, spec.read_only);
+  held =
+      Error(kHeldByOther,
+            text::cat(held.message(), " through ", spec.id.driver.str(), " instead of ", disk.record->driver),
+            held.hint());
+  if (!other) return held;
+  plugin::Plugin *const wanted = disk.driver;
+  const LogicalId id = disk.id;
+  disk.driver = *other;
+  disk.id.driver = *constant;
+  auto observed = observe(disk);
+  const bool gone = observed && observed->state == Status::State::detached;
+  Result<void> result;
+  if (!gone) {
+    result = held;
+  } else if (!spec.dry_run) {
+    result = finish_detach(disk);
+  }
+  disk.driver = wanted;
+  disk.id = id;
+  if (result) disk.record.reset();
+  return result;
+}
+
+/// The file was replaced under an attached device: its record has the same path, but another identity.
+Result<void> refuse_replaced(Disk &disk) {
+  auto by_path = disk.records.find(disk.place.path);
+  if (!by_path) return by_path.error();
+  if (!*by_path) return {};
+  return Error(
+      kHeldByOther,
+      text::cat(disk.shown(), ": the file was replaced while the former one is ", describe(**by_path)),
+      "detach it first: that finds the former device");
+}
+
+/// What an earlier, perhaps killed, run left. Nothing: go on and attach.
+Result<std::optional<Attachment>> settle(Disk &disk, const AttachSpec &spec, const plugin::Values &options) {
+  using Settled = std::optional<Attachment>;
+  if (disk.record && disk.record->driver != spec.id.driver.str()) {
+    if (auto other = settle_other_driver(disk, spec); !other) return other.error();
+  }
+  auto observed = observe(disk);
+  if (!observed) return observed.error();
+  const bool there = observed->state == Status::State::attached;
+  if (there && !disk.record) {
+    log::warn(text::cat(disk.shown(), ": attached at ", observed->facts.text("node"),
+                        " without a record; it is written anew"));
+    disk.record = new_record(disk);
+    disk.record->read_only = observed->facts.flag("read_only");
+    disk.record->block_size = spec.block_size;
+    disk.record->options = options;
+    disk.record->phase = Record::Phase::attaching;
+    disk.record->claimed = !disk.record->read_only;
+  }
+  const bool leaving =
+      disk.record && disk.record->phase == Record::Phase::detaching && !disk.record->held_by(spec.holder);
+  if (there && !leaving) {
+    auto joined = join(disk, spec, options, *observed);
+    if (!joined) return joined.error();
+    return Settled(std::move(*joined));
+  }
+  if (observed->state == Status::State::detached && !disk.record) {
+    if (auto same = refuse_replaced(disk); !same) return same.error();
+    return Settled();
+  }
+  if (spec.dry_run) return Settled();
+  if (!disk.record) disk.record = new_record(disk);
+  if (observed->state == Status::State::detached && disk.record->phase == Record::Phase::attached) {
+    log::warn(text::cat(disk.shown(), ": was ", describe(*disk.record),
+                        ", but its device is gone; attaching anew"));
+  }
+  // The rest of a killed attach, of a killed detach, or of a device that broke.
+  if (auto cleared = finish_detach(disk); !cleared) {
+    return Error(kBroken,
+                 text::cat(disk.shown(), ": what is left of an earlier attachment can't be cleared: ",
+                           cleared.error().message()),
+                 cleared.error().hint());
+  }
+  return Settled();
+}
+
+Result<void> refuse_users(const Disk &disk, bool read_only) {
+  for (int attempt = 1;; ++attempt) {
+    auto usage = sys::find_usage(disk.info->id);
+    if (!usage) return usage.error().at(disk.shown());
+    if (read_only) {  // readers do not disturb each other
+      std::erase_if(usage->loops, [](const sys::LoopDevice &loop) { return loop.read_only; });
+      std::erase_if(usage->processes, [](const sys::ProcessUse &process) { return !process.writes; });
+    }
+    if (!usage->any()) {
+      if (usage->partial && attempt == 1) {
+        log::warn(text::cat(disk.shown(), ": without root not every process could be looked at"));
+      }
+      return {};
+    }
+    if (!usage->loops.empty() || attempt == kUsageTries) {
+      return Error(sys::kInUse, text::cat(disk.shown(), ": in use by ", usage->describe()),
+                   "end that use first");
+    }
+    std::this_thread::sleep_for(kUsagePause);
+  }
+}
+
+Result<void> take_lock(const Disk &disk, const AttachSpec &spec) {
+  const auto mode = spec.read_only ? sys::ImageLockMode::stable : sys::ImageLockMode::exclusive;
+  if (!spec.dry_run) return sys::lock_image(disk.image.get(), mode, disk.place.path);
+  auto conflict = sys::image_lock_conflicts(disk.image.get(), mode);
+  if (!conflict) return conflict.error();
+  if (*conflict) return Error(sys::kInUse, disk.shown() + ": another program holds its lock");
+  return {};
+}
+
+/// The image's properties; what policy refuses and what is damaged ends here, before any helper sees the
+/// image.
+Result<std::map<std::string, std::string>> examine(const Disk &disk) {
+  auto filetype = disk.context.registry.find(disk.id.filetype);
+  if (!filetype) return filetype.error();
+  auto properties = filetype->note.properties;
+  const auto flat = properties.find("flat");
+  if (flat != properties.end() && flat->second == "1") {
+    if (disk.info->size == 0) return Error(image::kBadSizeInImage, disk.shown() + ": the file is empty");
+    return properties;
+  }
+  auto info = image::info(disk.context.registry, disk.id.filetype, disk.image.get(), disk.place.path);
+  if (!info) return info.error();
+  if (auto allowed = image::check_references(*info, disk.context.settings, disk.place.path); !allowed) {
+    return allowed.error();
+  }
+  const std::string unmet = plugin::unmet_need(disk.driver->note(), filetype->note, info->properties);
+  if (!unmet.empty()) {
+    return Error(plugin::kNotPaired, text::cat(disk.shown(), ": ", disk.id.driver.str(), " ", unmet));
+  }
+  return info->properties;
+}
+
+/// Everything about the directory's instance.yaml: it must be at home, and no other node may write.
+Result<std::optional<InstanceRecord>> check_instance(const Disk &disk, bool read_only) {
+  auto instance = read_instance(disk.place.directory.get(), disk.place.directory_path, read_only);
+  if (!instance || !*instance) return instance;
+  if (auto home = check_home(**instance, disk.place.directory.get(), disk.place.directory_path); !home) {
+    return home.error();
+  }
+  if (!read_only) {
+    if (auto free = check_claim(**instance, disk.context.settings, disk.place.directory_path); !free) {
+      return free.error();
+    }
+  }
+  return instance;
+}
+
+/// Whether a claim is to be written; sets record.claimed, also when an attachment beside this one made it.
+Result<bool> plan_claim(Disk &disk, const std::optional<InstanceRecord> &instance) {
+  if (!instance || disk.record->read_only) return false;
+  auto ours = claim_is_ours(*instance, disk.context.settings);
+  if (!ours) return ours.error();
+  disk.record->claimed = true;
+  if (!*ours) return true;
+  auto records = disk.records.all();
+  if (!records) return records.error();
+  disk.record->claimed =
+      false;  // somebody above made it, and takes it out: unless a disk beside this one did
+  for (const Record &other : *records) {
+    if (other.claimed && sys::dir_name(other.image) == disk.place.directory_path) disk.record->claimed = true;
+  }
+  return false;
+}
+
+Error undo(Disk &disk, Error error) {
+  auto cleared = call_detach(disk);
+  if (cleared) cleared = forget(disk);
+  if (cleared) return error;
+  return error.with_hint(text::cat("what it left could not be cleared (", cleared.error().message(),
+                                   "); detach it when that is mended"));
+}
+
+plugin::Values without_secrets(const plugin::Plugin &driver, plugin::Values values) {
+  for (const auto &option : driver.options()) {
+    if (option.secret) values.erase(option.name);
+  }
+  return values;
+}
+
+/// Nothing is attached, and everything was checked: the steps that change something.
+Result<Attachment> make(Disk &disk, const AttachSpec &spec, const plugin::Values &params,
+                        const std::optional<InstanceRecord> &instance, bool shared) {
+  auto claim = plan_claim(disk, instance);
+  if (!claim) return claim.error();
+  if (auto written = disk.records.write(*disk.record); !written) return written.error();
+  if (auto made = disk.records.make_state_directory(disk.record->file); !made)
+    return undo(disk, made.error());
+  if (*claim) {
+    auto claimed = write_claim(disk.place.directory.get(), *instance, disk.context.settings, spec.holder);
+    if (!claimed) return undo(disk, claimed.error().at(disk.place.directory_path));
+  }
+  Observed observed;
+  auto facts = call_attach(disk, params, shared);
+  if (!facts) return undo(disk, facts.error());
+  observed.facts = std::move(*facts);
+  disk.record->node = observed.facts.text("node");
+  disk.record->phase = Record::Phase::attached;
+  if (auto written = disk.records.write(*disk.record); !written) return undo(disk, written.error());
+  return attachment_of(*disk.record, observed);
+}
+
+Result<Attachment> attach_anew(Disk &disk, const AttachSpec &spec, const plugin::Values &params,
+                               const std::optional<InstanceRecord> &instance) {
+  if (auto unused = refuse_users(disk, spec.read_only); !unused) return unused.error();
+  if (auto locked = take_lock(disk, spec); !locked) return locked.error();
+  auto properties = examine(disk);
+  if (!properties) return properties.error();
+  auto filesystem = sys::filesystem_info(disk.image.get());
+  if (!filesystem) return filesystem.error().at(disk.shown());
+  if (disk.info->links > 1) {
+    log::warn(text::cat(disk.shown(), ": the file has ", disk.info->links, " names"));
+  }
+  disk.record = new_record(disk);
+  disk.record->read_only = spec.read_only;
+  disk.record->holders = {spec.holder};
+  disk.record->block_size = spec.block_size;
+  disk.record->options = without_secrets(*disk.driver, params);
+  disk.record->properties = std::move(*properties);
+  if (spec.dry_run) return attachment_of(*disk.record, {});
+  return make(disk, spec, params, instance, filesystem->shared);
+}
+
+}  // namespace
+
+Result<Attachment> attach(const Context &context, const AttachSpec &spec) {
+  auto disk = open_for_attach(context, spec);
+  if (!disk) return disk.error();
+  auto params = disk->driver->image_params(spec.options, disk->shown());
+  if (!params) return params.error();
+  auto instance = check_instance(*disk, spec.read_only);
+  if (!instance) return instance.error();
+  auto settled = settle(*disk, spec, without_secrets(*disk->driver, *params));
+  if (!settled) return settled.error();
+  if (*settled) return std::move(**settled);
+  return attach_anew(*disk, spec, *params, *instance);
+}
+
+}  // namespace vbd::device

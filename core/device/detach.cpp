@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: MIT
+#include "core/base/text.hpp"
+#include "core/device/disk.hpp"
+
+namespace vbd::device {
+namespace {
+
+Error not_held(const Disk &disk, const std::string &holder) {
+  return Error(kHeldByOther,
+               text::cat(disk.shown(), ": ", describe(*disk.record), ", not for ", text::printable(holder)),
+               "only a holder can give it up");
+}
+
+Error other_driver(const Disk &disk) {
+  return Error(kHeldByOther,
+               text::cat(disk.shown(), ": ", describe(*disk.record), " through ", disk.record->driver,
+                         ", not through ", disk.id.driver.str()),
+               text::cat("detach [", disk.record->driver, ", ", disk.record->filetype, ", ...]"));
+}
+
+/// No record: what the driver finds by the image's identity is cleared; nothing found is fine.
+Result<void> detach_unrecorded(Disk &disk, const Observed &observed, bool dry_run) {
+  if (observed.state == Status::State::detached || dry_run) return {};
+  disk.record = new_record(disk);
+  disk.record->node = observed.facts.text("node");
+  disk.record->read_only = observed.facts.flag("read_only");
+  disk.record->claimed = !disk.record->read_only;
+  return finish_detach(disk);
+}
+
+}  // namespace
+
+Result<void> give_up(Disk &disk, const std::string &holder, bool dry_run) {
+  if (disk.record && disk.record->driver != disk.id.driver.str()) return other_driver(disk);
+  auto observed = observe(disk);
+  if (!observed) return observed.error();
+  if (!disk.record) return detach_unrecorded(disk, *observed, dry_run);
+
+  const bool gone = observed->state == Status::State::detached;
+  Record &record = *disk.record;
+  if (!record.held_by(holder) && !record.holders.empty() && !gone) return not_held(disk, holder);
+  if (dry_run) return {};
+  if (gone || record.holders.size() <= 1) return finish_detach(disk);
+  record.drop_holder(holder);
+  return disk.records.write(record);
+}
+
+Result<void> detach(const Context &context, const LogicalId &id, const std::string &holder, bool dry_run) {
+  auto disk = open_for_others(context, id, !dry_run);
+  if (!disk) return disk.error();
+  return give_up(*disk, holder, dry_run);
+}
+
+}  // namespace vbd::device

@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: MIT
+// Calls of the driver, with the record (vbd.state/1) and the image lock (vbd.lock/1) behind them.
+#include "core/base/log.hpp"
+#include "core/base/text.hpp"
+#include "core/device/claim.hpp"
+#include "core/device/disk.hpp"
+#include "core/sys/host.hpp"
+#include "core/sys/mount.hpp"
+#include "core/sys/usage.hpp"
+
+namespace vbd::device {
+namespace {
+
+plugin::Request make_request(const Disk &disk) {
+  plugin::Request request;
+  request.image = disk.place.path;
+  request.image_fd = disk.image.get();
+  request.format = disk.id.filetype.str();
+  request.tag = text::cat("vbdkit:", disk.id.driver.str());
+  request.block_size = 512;
+  if (disk.record) {
+    if (disk.record->read_only) request.must |= VBD_MUST_READONLY;
+    request.node = disk.record->node;
+    request.properties = disk.record->properties;
+    request.params = disk.record->options;
+    request.block_size = disk.record->block_size;
+  } else if (auto filetype = disk.context.registry.find(disk.id.filetype)) {
+    request.properties = filetype->note.properties;
+  }
+  return request;
+}
+
+/// State calls on disk.record. Without `durable` (query) nothing is written.
+plugin::CallContext make_context(Disk &disk, bool durable) {
+  plugin::CallContext context;
+  context.put_state = [&disk, durable](const std::string &key, const std::string *value) -> Result<void> {
+    if (!disk.record || !durable) return {};
+    if (value != nullptr) {
+      disk.record->state[key] = *value;
+    } else {
+      disk.record->state.erase(key);
+    }
+    return disk.records.write(*disk.record);
+  };
+  context.get_state = [&disk](const std::string &key) -> const std::string * {
+    if (!disk.record) return nullptr;
+    const auto found = disk.record->state.find(key);
+    return found == disk.record->state.end() ? nullptr : &found->second;
+  };
+  if (disk.record) context.state_directory = disk.records.state_directory(disk.record->file);
+  return context;
+}
+
+void add_lock_calls(Disk &disk, plugin::CallContext &context) {
+  const sys::ImageLockMode mode =
+      disk.record->read_only ? sys::ImageLockMode::stable : sys::ImageLockMode::exclusive;
+  context.release_lock = [&disk] { return sys::unlock_image(disk.image.get()); };
+  context.restore_lock = [&disk, mode] { return sys::lock_image(disk.image.get(), mode, disk.place.path); };
+  context.lock_held_by = [&disk, mode](std::int64_t pid) -> Result<bool> {
+    auto held = sys::process_locks_image(pid, disk.record->file);
+    if (!held || *held) return held;
+    auto taken = sys::image_lock_conflicts(disk.image.get(), mode);
+    if (!taken) return taken.error();
+    if (!*taken) return false;
+    return Error(sys::kInUse, text::cat(disk.shown(), ": somebody else took the lock meanwhile"));
+  };
+}
+
+/// Who keeps the node busy, in words; "" when nobody can be seen.
+std::string users_of(const std::string &node) {
+  std::vector<std::string> users;
+  if (node.empty()) return {};
+  if (auto mounts = sys::mounts_of_node(node)) {
+    for (const auto &mount : *mounts)
+      users.push_back(text::cat("mounted at ", text::printable(mount.target)));
+  }
+  if (auto holders = sys::holders_of_node(node)) {
+    for (const auto &holder : *holders) users.push_back(text::cat("held by ", text::printable(holder)));
+  }
+  if (auto usage = sys::find_node_usage(node); usage && usage->any()) users.push_back(usage->describe());
+  return text::join(users, ", ");
+}
+
+Error busy_error(const Disk &disk, const Error &error) {
+  const std::string &node = disk.record->node;
+  const std::string users = users_of(node);
+  std::string message =
+      text::cat(disk.shown(), ": ", node.empty() ? "its device" : text::printable(node), " is in use");
+  message += users.empty() ? text::cat(": ", error.message()) : text::cat(": ", users);
+  return Error(kDeviceBusy, message, "unmount it, or end the program that has it open, then detach again");
+}
+
+/// Another writable attachment below the same directory still needs the claim.
+Result<bool> claim_still_needed(const Disk &disk) {
+  auto records = disk.records.all();
+  if (!records) return records.error();
+  for (const Record &other : *records) {
+    if (other.file == disk.record->file || !other.claimed) continue;
+    if (sys::dir_name(other.image) == sys::dir_name(disk.record->image)) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+Record new_record(const Disk &disk) {
+  Record record;
+  record.image = disk.place.path;
+  if (disk.info) record.file = disk.info->id;
+  record.driver = disk.id.driver.str();
+  record.filetype = disk.id.filetype.str();
+  return record;
+}
+
+Result<Observed> observe(Disk &disk) {
+  Observed observed;
+  if (disk.driver->driver()->query == nullptr) {
+    // A driver that can't be asked: the record is all that is known.
+    if (disk.record && disk.record->phase != Record::Phase::attaching && !disk.record->node.empty()) {
+      observed.state = Status::State::attached;
+      observed.facts.put("node", disk.record->node);
+    }
+    return observed;
+  }
+  plugin::CallContext context = make_context(disk, false);
+  auto facts = disk.driver->call(disk.driver->driver()->query, "query", make_request(disk), &context);
+  if (!facts) return facts.error();
+  observed.facts = std::move(*facts);
+  observed.reason = observed.facts.text("broken");
+  observed.node_there = observed.facts.flag("attached");
+  if (!observed.reason.empty()) {
+    observed.state = Status::State::broken;
+  } else if (observed.node_there) {
+    observed.state = Status::State::attached;
+  }
+  return observed;
+}
+
+Result<plugin::Facts> call_attach(Disk &disk, const plugin::Values &params, bool shared) {
+  plugin::CallContext context = make_context(disk, true);
+  add_lock_calls(disk, context);
+  plugin::Request request = make_request(disk);
+  request.params = params;
+  if (shared) request.must |= VBD_MUST_SHARED;
+  auto facts = disk.driver->call(disk.driver->driver()->attach, "attach", request, &context);
+  if (!facts) return facts.error();
+  const std::string node = facts->text("node");
+  if (!node.starts_with('/') || !text::is_printable_utf8(node)) {
+    return Error(plugin::kInternal, text::cat(disk.shown(), ": ", disk.id.driver.str(),
+                                              " attached it but named no device node"));
+  }
+  return facts;
+}
+
+Result<void> call_detach(Disk &disk) {
+  if (disk.driver->driver()->detach == nullptr && disk.record->node.empty()) return {};  // it made nothing
+  plugin::CallContext context = make_context(disk, true);
+  auto done = disk.driver->call(disk.driver->driver()->detach, "detach", make_request(disk), &context);
+  if (!done) return done.error();
+  return {};
+}
+
+Result<void> forget(Disk &disk) {
+  if (disk.record->claimed && disk.place.directory) {
+    auto needed = claim_still_needed(disk);
+    if (!needed) return needed.error();
+    if (!*needed) {
+      auto released =
+          release_claim(disk.place.directory.get(), disk.place.directory_path, disk.context.settings);
+      // The record stays until this works, so that the next detach tries it again.
+      if (!released) {
+        return Error(ErrorKind{released.error().id(), released.error().exit()},
+                     text::cat("the device is gone, but the claim could not be taken out: ",
+                               released.error().message()),
+                     "detach again when that is mended; until then other nodes are kept away");
+      }
+    }
+  }
+  auto dropped = disk.records.drop(*disk.record);
+  if (dropped) disk.record.reset();
+  return dropped;
+}
+
+Result<void> finish_detach(Disk &disk) {
+  disk.record->phase = Record::Phase::detaching;
+  // A full RUN_DIR must not keep a device: then a kill in between shows up as a device that is gone.
+  if (auto noted = disk.records.write(*disk.record); !noted) log::warn(noted.error().message());
+  if (auto done = call_detach(disk); !done) {
+    disk.record->phase = Record::Phase::attached;
+    if (auto noted = disk.records.write(*disk.record); !noted) log::warn(noted.error().message());
+    if (done.error().exit() == Exit::busy) return busy_error(disk, done.error());
+    return done.error();
+  }
+  return forget(disk);
+}
+
+}  // namespace vbd::device

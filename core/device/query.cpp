@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: MIT
+#include "core/base/text.hpp"
+#include "core/device/disk.hpp"
+
+namespace vbd::device {
+namespace {
+
+/// A command that is at work on the disk is waited for this long.
+constexpr std::chrono::milliseconds kQueryPatience{2000};
+
+Status to_status(Disk &disk, const Observed &observed) {
+  Status status;
+  status.state = observed.state;
+  status.reason = observed.reason;
+  Record record = disk.record ? *disk.record : new_record(disk);
+  if (!disk.record) record.read_only = observed.facts.flag("read_only");
+  status.attachment = attachment_of(record, observed);
+  if (disk.record && record.phase == Record::Phase::attached && observed.state == Status::State::detached) {
+    status.state = Status::State::broken;
+    status.reason = text::cat("recorded as ", describe(record), ", but the device is gone");
+  }
+  if (status.state == Status::State::detached) status.attachment = {};
+  return status;
+}
+
+}  // namespace
+
+Result<Status> status_of(Disk &disk) {
+  if (disk.record && disk.record->driver != disk.id.driver.str()) {
+    Status status;
+    status.reason = text::cat(describe(*disk.record), " through ", disk.record->driver);
+    return status;
+  }
+  auto observed = observe(disk);
+  if (!observed) return observed.error();
+  return to_status(disk, *observed);
+}
+
+Result<Status> query(const Context &context, const LogicalId &id) {
+  auto disk = open_for_others(context, id, false);
+  if (!disk) return disk.error();
+  if (!disk->record || disk->record->phase == Record::Phase::attached) return status_of(*disk);
+  // Somebody is at work, or was killed: under the lock it is seen which.
+  auto lock = lock_place(context, disk->place, kQueryPatience);
+  auto again = open_for_others(context, id, false);
+  if (!again) return again.error();
+  return status_of(*again);
+}
+
+Result<std::vector<std::string>> holders_of(const Context &context, const LogicalId &id) {
+  auto place = open_place(context, id.path, true);
+  if (!place) return place.error();
+  const Records records(context.settings.run_dir);
+  auto record = records.find(place->path);
+  if (record && !*record && place->directory) {
+    if (auto info = sys::file_info_at(place->directory.get(), sys::base_name(place->path))) {
+      record = records.find(info->id);
+    }
+  }
+  if (!record) return record.error();
+  auto driver = context.registry.find(id.driver);
+  if (!driver) {  // without the driver the record is all that there is
+    return *record ? (*record)->holders : std::vector<std::string>();
+  }
+  auto status = query(context, id);
+  if (!status) {
+    if (status.error().is(sys::kNotFound)) return std::vector<std::string>();
+    return status.error();
+  }
+  if (*record && (*record)->driver != id.driver.str()) return (*record)->holders;
+  if (status->state == Status::State::detached) return std::vector<std::string>();
+  if (status->attachment.holders.empty()) return std::vector<std::string>{"an unknown holder"};
+  return status->attachment.holders;
+}
+
+}  // namespace vbd::device

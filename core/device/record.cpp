@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: MIT
+#include "core/device/record.hpp"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "core/base/log.hpp"
+#include "core/base/text.hpp"
+#include "core/device/record_json.hpp"
+#include "core/sys/host.hpp"
+
+namespace vbd::device {
+namespace {
+
+constexpr std::size_t kMaxRecord = 1u << 20;
+constexpr std::string_view kSuffix = ".json";
+
+std::string key_of(const sys::FileId &file) {
+  return text::cat(file.device, "-", file.inode);
+}
+std::string record_name(const sys::FileId &file) {
+  return key_of(file) + std::string(kSuffix);
+}
+
+/// RUN_DIR is the administrator's own place: links in it are followed. Missing: no descriptor.
+Result<sys::Fd> open_directory(const std::string &path) {
+  sys::Fd fd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!fd && errno != ENOENT) return sys::errno_error(text::cat("open ", text::printable(path)), errno);
+  return fd;
+}
+
+Result<sys::Fd> make_directory(const std::string &path, std::uint32_t mode) {
+  if (auto made = sys::make_dirs(path, mode); !made) return made.error();
+  auto fd = open_directory(path);
+  if (fd && !*fd) return sys::errno_error(text::cat("open ", text::printable(path)), ENOENT);
+  return fd;
+}
+
+/// One level only: below it may be a mount of the driver's, whose files are not ours to delete.
+Result<void> remove_flat_directory(int parent, const std::string &name, const std::string &path) {
+  const sys::Fd directory(::openat(parent, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  if (!directory) {
+    if (errno == ENOENT) return {};
+    return sys::errno_error(text::cat("open ", text::printable(path)), errno);
+  }
+  auto names = sys::list_dir(directory.get());
+  if (!names) return names.error();
+  for (const std::string &entry : *names) {
+    if (::unlinkat(directory.get(), entry.c_str(), 0) == 0 || errno == ENOENT) continue;
+    if (::unlinkat(directory.get(), entry.c_str(), AT_REMOVEDIR) == 0) continue;
+    return sys::errno_error(text::cat("remove ", text::printable(path), "/", text::printable(entry)), errno);
+  }
+  return sys::remove_dir_at(parent, name);
+}
+
+}  // namespace
+
+bool Record::held_by(const std::string &holder) const {
+  return std::find(holders.begin(), holders.end(), holder) != holders.end();
+}
+
+void Record::drop_holder(const std::string &holder) {
+  std::erase(holders, holder);
+}
+
+Result<std::optional<Record>> Records::read(int directory, const std::string &name, bool stale) const {
+  auto text = sys::read_file_at(directory, name, kMaxRecord);
+  if (!text) {
+    if (text.error().is(sys::kNotFound)) return std::optional<Record>();
+    return text.error();
+  }
+  auto record = parse_record_json(*text, text::cat(records_directory(), "/", name));
+  if (!record) return record.error();
+  if (stale) return std::optional<Record>(std::move(*record));
+  auto boot = sys::boot_id();
+  if (!boot) return boot.error();
+  if (record->boot_id != *boot) return std::optional<Record>();
+  return std::optional<Record>(std::move(*record));
+}
+
+Result<std::optional<Record>> Records::find(const sys::FileId &file) const {
+  auto directory = open_directory(records_directory());
+  if (!directory) return directory.error();
+  if (!*directory) return std::optional<Record>();
+  return read(directory->get(), record_name(file), false);
+}
+
+Result<std::optional<Record>> Records::find(const std::string &image) const {
+  auto records = all();
+  if (!records) return records.error();
+  for (Record &record : *records) {
+    if (record.image == image) return std::optional<Record>(std::move(record));
+  }
+  return std::optional<Record>();
+}
+
+Result<std::vector<Record>> Records::all(bool stale) const {
+  auto directory = open_directory(records_directory());
+  if (!directory) return directory.error();
+  std::vector<Record> records;
+  if (!*directory) return records;
+  auto names = sys::list_dir(directory->get());
+  if (!names) return names.error();
+  for (const std::string &name : *names) {
+    if (!name.ends_with(kSuffix)) continue;
+    auto record = read(directory->get(), name, stale);
+    if (!record) {
+      log::warn(record.error().message());  // one damaged file must not hide the others
+      continue;
+    }
+    if (*record) records.push_back(std::move(**record));
+  }
+  return records;
+}
+
+Result<void> Records::write(Record &record) const {
+  auto boot = sys::boot_id();
+  if (!boot) return boot.error();
+  record.boot_id = *boot;
+  auto directory = make_directory(records_directory(), 0755);
+  if (!directory) return directory.error();
+  return sys::replace_file_at(directory->get(), record_name(record.file), write_record_json(record), 0644);
+}
+
+Result<void> Records::drop(const Record &record) const {
+  // The directory first: a kill in between leaves a record, which the next command finds by itself.
+  auto states = open_directory(run_dir_ + "/state");
+  if (!states) return states.error();
+  if (*states) {
+    auto gone = remove_flat_directory(states->get(), key_of(record.file), state_directory(record.file));
+    if (!gone) log::warn(gone.error().message());  // nothing is attached any more: a sweep gets it later
+  }
+  auto directory = open_directory(records_directory());
+  if (!directory) return directory.error();
+  if (!*directory) return {};
+  return sys::unlink_at(directory->get(), record_name(record.file));
+}
+
+std::string Records::state_directory(const sys::FileId &file) const {
+  return text::cat(run_dir_, "/state/", key_of(file));
+}
+
+Result<void> Records::make_state_directory(const sys::FileId &file) const {
+  return sys::make_dirs(state_directory(file), 0700);
+}
+
+Result<sys::Fd> Records::locks_directory(std::string &path) const {
+  path = run_dir_ + "/locks";
+  return make_directory(path, 0700);
+}
+
+Result<std::vector<std::string>> Records::sweep(bool repair) const {
+  std::vector<std::string> swept;
+  auto records = open_directory(records_directory());
+  if (!records) return records.error();
+  if (!*records) return swept;
+  auto stale = sys::stale_temp_files(records->get());
+  if (!stale) return stale.error();
+  for (const std::string &name : *stale) {
+    swept.push_back(text::cat(records_directory(), "/", name));
+    if (!repair) continue;
+    if (auto gone = sys::unlink_at(records->get(), name); !gone) return gone.error();
+  }
+  auto states = open_directory(run_dir_ + "/state");
+  if (!states) return states.error();
+  if (!*states) return swept;
+  auto names = sys::list_dir(states->get());
+  if (!names) return names.error();
+  for (const std::string &name : *names) {
+    if (sys::file_info_at(records->get(), name + std::string(kSuffix))) continue;
+    const std::string path = text::cat(run_dir_, "/state/", name);
+    swept.push_back(path);
+    if (!repair) continue;
+    if (auto gone = remove_flat_directory(states->get(), name, path); !gone) return gone.error();
+  }
+  return swept;
+}
+
+}  // namespace vbd::device
