@@ -102,22 +102,21 @@ Result<void> Reader::check_loadable(const std::vector<Elf64_Phdr> &headers) cons
   return {};
 }
 
-/// Notes of one segment: three words, the owner, the payload, each padded.
+/// Notes of one segment: three words, the owner, the payload. Payload and next note begin at the alignment,
+/// counted from the note's own begin.
 Result<void> Reader::scan(const std::string &notes, std::size_t alignment) {
-  const auto padded = [alignment](std::size_t n) { return (n + alignment - 1) & ~(alignment - 1); };
+  const auto aligned = [alignment](std::size_t n) { return (n + alignment - 1) & ~(alignment - 1); };
   std::size_t at = 0;
   while (notes.size() - at >= sizeof(Elf64_Nhdr)) {
+    const std::size_t room = notes.size() - at;
     Elf64_Nhdr head;
     std::memcpy(&head, notes.data() + at, sizeof head);
-    at += sizeof head;
-    const std::size_t room = notes.size() - at;
-    if (head.n_namesz > room || padded(head.n_namesz) > room)
-      return error(kBadNote, "an ELF note's owner runs over its segment");
-    const std::string_view owner(notes.data() + at, head.n_namesz);
-    at += padded(head.n_namesz);
-    if (head.n_descsz > notes.size() - at) return error(kBadNote, "an ELF note runs over its segment");
-    const std::string_view payload(notes.data() + at, head.n_descsz);
-    at += std::min(padded(head.n_descsz), notes.size() - at);
+    const std::size_t payload_at = aligned(sizeof head + head.n_namesz);
+    if (payload_at > room) return error(kBadNote, "an ELF note's owner runs over its segment");
+    if (head.n_descsz > room - payload_at) return error(kBadNote, "an ELF note runs over its segment");
+    const std::string_view owner(notes.data() + at + sizeof head, head.n_namesz);
+    const std::string_view payload(notes.data() + at + payload_at, head.n_descsz);
+    at += std::min(aligned(payload_at + head.n_descsz), room);
     if (owner != std::string_view(VBD_NOTE_OWNER, sizeof VBD_NOTE_OWNER) || head.n_type != VBD_NOTE_TYPE)
       continue;
     if (payload_) return error(kBadNote, "two vbdkit notes in one file");
