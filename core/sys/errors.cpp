@@ -9,19 +9,27 @@ namespace {
 const ErrorKind &kind_of(int error_number) {
   switch (error_number) {
     case ENOENT:
-    case ENOTDIR: return kNotFound;
+    case ENOTDIR:
+      return kNotFound;
     case EEXIST:
-    case ENOTEMPTY: return kExists;
+    case ENOTEMPTY:
+      return kExists;
     case ENOSPC:
     case EDQUOT:
-    case EFBIG: return kNoSpace;
-    case EROFS: return kReadOnly;
+    case EFBIG:
+      return kNoSpace;
+    case EROFS:
+      return kReadOnly;
     case EACCES:
-    case EPERM: return kPermission;
-    case ELOOP: return kSymlink;
+    case EPERM:
+      return kPermission;
+    case ELOOP:
+      return kSymlink;
     case EBUSY:
-    case ETXTBSY: return kInUse;
-    default: return kIo;
+    case ETXTBSY:
+      return kInUse;
+    default:
+      return kIo;
   }
 }
 

@@ -116,11 +116,16 @@ class TempFile {
 /// Whole content replaced atomically and durably: TempFile + publish_replacing.
 [[nodiscard]] Result<void> replace_file_at(int directory, const std::string &name, std::string_view content,
                                            std::uint32_t mode = 0600);
+/// The same for a name that is free: never replaces, kExists.
+[[nodiscard]] Result<void> create_file_at(int directory, const std::string &name, std::string_view content,
+                                          std::uint32_t mode = 0600);
 [[nodiscard]] Result<void> make_dir_at(int directory, const std::string &name, std::uint32_t mode);
 /// mkdir -p with fsync of each parent; existing directories are fine.
 [[nodiscard]] Result<void> make_dirs(const std::string &path, std::uint32_t mode);
 [[nodiscard]] Result<void> unlink_at(int directory, const std::string &name);  ///< missing is fine
 [[nodiscard]] Result<void> remove_dir_at(int directory, const std::string &name);  ///< missing is fine
+/// A directory gets another name beside: rename(2) replaces nothing but an empty directory, on every filesystem.
+[[nodiscard]] Result<void> rename_dir_at(int directory, const std::string &from, const std::string &to);
 [[nodiscard]] Result<void> sync_fd(int fd);
 
 /// Of the filesystem that a descriptor lies on.

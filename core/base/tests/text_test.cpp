@@ -53,7 +53,7 @@ TEST_CASE("bytes that are not UTF-8 are escaped one by one") {
 
 TEST_CASE("nearest first, equal distances in the given order") {
   CHECK(text::nearest_first("FD_LOPO", {"FD_BLKTAP", "FD_LOOP", "FT_RAW"}) ==
-        Words{"FD_LOOP", "FT_RAW", "FD_BLKTAP"});
+        Words{"FD_LOOP", "FD_BLKTAP", "FT_RAW"});
   CHECK(text::nearest_first("x", {"b", "a"}) == Words{"b", "a"});
 }
 

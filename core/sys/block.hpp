@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: MIT
+// Block devices as sysfs shows them; for this room's own files only. Thread-safe.
+#pragma once
+
+#include <sys/types.h>
+
+#include <string>
+#include <vector>
+
+#include "core/sys/usage.hpp"
+
+namespace vbd::sys {
+
+/// A block device and its partitions.
+struct BlockNode {
+  std::vector<dev_t> devices;           ///< the device itself first
+  std::vector<std::string> sysfs_dirs;  ///< the same order
+  [[nodiscard]] bool has(dev_t device) const;
+};
+[[nodiscard]] Result<BlockNode> block_node(const std::string &node);
+
+/// Bound loop devices; `partial` becomes true when one could only be read from sysfs.
+[[nodiscard]] Result<std::vector<LoopDevice>> scan_loops(bool &partial);
+
+}  // namespace vbd::sys
