@@ -59,13 +59,15 @@ class Runner {
 };
 
 [[nodiscard]] std::unique_ptr<Runner> make_real_runner();
-/// Passes on to `inner` and appends each exchange to `path` (JSON lines; docs/testing.md).
+/// Passes on to `inner` and appends each exchange to the file `path`, as lines of escaped words; run_record.cpp
+/// describes them.
 [[nodiscard]] std::unique_ptr<Runner> make_recording_runner(std::unique_ptr<Runner> inner, std::string path);
 /// Answers in the recorded order; anything else, and anything left over at `finish`, is kPlayback.
 class PlaybackRunner : public Runner {
  public:
   [[nodiscard]] virtual Result<void> finish() = 0;
 };
+/// `record` is the text of a record, not its path.
 [[nodiscard]] Result<std::unique_ptr<PlaybackRunner>> make_playback_runner(const std::string &record);
 
 /// Runs and turns a non-zero exit into kHelperFailed with the helper's last lines.
