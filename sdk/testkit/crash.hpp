@@ -25,7 +25,7 @@ struct CrashOptions : WorkloadOptions {
   /// One image in so many is opened for writing too, written to, and compared again; 0: none.
   std::uint64_t write_one_in = 4;
   /// Syncs that do nothing, see FaultFile::ignore_syncs: the test must fail then.
-  std::function<bool(std::uint64_t nth)> ignored_syncs;
+  FaultFile::IgnoreSync ignored_syncs;
   /// Looks at an image with another tool: "" or what is wrong.
   std::function<std::string(const SparseBytes &image)> inspect;
 };

@@ -102,7 +102,8 @@ std::int64_t FaultFile::change(Operation operation) {
     }
     return -fault->error;
   }
-  if (is_sync && ((file_.flags & VBD_FILE_NO_SYNC) != 0 || (ignored_ && ignored_(syncs_++)))) return 0;
+  if (is_sync && (file_.flags & VBD_FILE_NO_SYNC) != 0) return 0;
+  if (is_sync && ignored_ && ignored_(syncs_++, log_.empty() ? nullptr : &log_.back())) return 0;
   apply(operation, content_);
   log_.push_back(std::move(operation));
   return 0;

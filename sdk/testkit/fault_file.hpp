@@ -69,9 +69,10 @@ class FaultFile {
   /// The nth read from now on delivers at most `bytes`, as if the file ended there.
   void cut_read(std::uint64_t nth, std::uint64_t bytes);
   void no_faults();
-  /// Syncs that answer 0 but do nothing: shows that a test notices a missing barrier. Gets the number of the
-  /// sync.
-  void ignore_syncs(std::function<bool(std::uint64_t nth)> which) { ignored_ = std::move(which); }
+  /// Syncs that answer 0 but do nothing: shows that a test notices a missing barrier. `last`: the change before it, or
+  /// null.
+  using IgnoreSync = std::function<bool(std::uint64_t nth, const Operation *last)>;
+  void ignore_syncs(IgnoreSync which) { ignored_ = std::move(which); }
 
   [[nodiscard]] SparseBytes content() const;  ///< as a reader sees it now
   [[nodiscard]] const SparseBytes &start() const { return start_; }
@@ -101,7 +102,7 @@ class FaultFile {
   std::vector<Operation> log_;
   std::vector<Fault> faults_;
   Fault due_now_;
-  std::function<bool(std::uint64_t)> ignored_;
+  IgnoreSync ignored_;
   std::uint64_t syncs_ = 0;
   vbd_file file_;
 };

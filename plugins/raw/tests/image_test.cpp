@@ -103,7 +103,7 @@ TEST_CASE("after a power cut at any change, what was flushed is there and nothin
 TEST_CASE("a flush that does not sync is noticed by the crash test") {
   auto options = flat<CrashOptions>();
   options.bytes = 256u << 10;
-  options.ignored_syncs = [](std::uint64_t) { return true; };
+  options.ignored_syncs = [](std::uint64_t, const Operation *) { return true; };
   CHECK_FALSE(crash_test(raw(), options).passed());
 }
 

@@ -107,7 +107,7 @@ TEST_CASE("a failing write leaves a part behind when it is told to") {
 
 TEST_CASE("an ignored sync makes nothing durable") {
   FaultFile fault;
-  fault.ignore_syncs([](std::uint64_t nth) { return nth == 0; });
+  fault.ignore_syncs([](std::uint64_t nth, const Operation *) { return nth == 0; });
   put(fault, 'a', 0);
   REQUIRE(fault.file()->sync(fault.file()->ctx) == 0);
   CHECK(shapes(fault, 5) == std::set<std::string>{"", "a"});
