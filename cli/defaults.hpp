@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The built-in configuration, under every file: what vbd does with no file at all. docs/configuration.md lists it.
+// The built-in configuration, under every file: what vbd does with no file at all. docs/configuration.md
+// lists it.
 #pragma once
 
 #include <string_view>

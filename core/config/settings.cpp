@@ -225,6 +225,7 @@ Result<void> apply_drop_ins(Settings &settings, const std::string &directory) {
 }
 
 Result<void> apply_files(Settings &settings, const LoadOptions &options) {
+  if (options.defaults_only) return {};
   if (!options.config_file.empty()) return apply_path(settings, options.config_file, true);
   for (const std::string &path : {options.prefix + "/lib/vbdkit/vbdkit.yaml", options.etc + "/vbdkit.yaml"}) {
     if (auto applied = apply_path(settings, path, false); !applied) return applied;

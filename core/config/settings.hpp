@@ -53,9 +53,10 @@ struct Settings {
 
 struct LoadOptions {
   std::string_view defaults;  ///< the built-in defaults, as YAML: policy of the program, not of this library
-  std::string config_file;  ///< --config FILE: that file alone; "" the usual ones
-  std::string prefix;       ///< of the installation
+  std::string config_file;    ///< --config FILE: that file alone; "" the usual ones
+  std::string prefix;         ///< of the installation
   std::string etc = "/etc/vbdkit";
+  bool defaults_only = false;  ///< no file at all
 };
 
 [[nodiscard]] Result<Settings> load_settings(const LoadOptions &options);

@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: MIT
+// vbd cluster
+#include "cli/build_info.hpp"
+#include "cli/cluster_init.hpp"
+#include "cli/nouns.hpp"
+#include "cli/report/report.hpp"
+#include "cli/session.hpp"
+#include "core/base/size.hpp"
+#include "core/base/text.hpp"
+#include "core/sys/files.hpp"
+
+namespace vbd::cli {
+namespace {
+
+struct Filesystem {
+  std::string directory;
+  std::optional<sys::FilesystemInfo> info;
+};
+
+std::vector<Filesystem> filesystems(const config::Settings &settings) {
+  std::vector<Filesystem> list;
+  for (const std::string &directory : settings.allowed_dirs) {
+    Filesystem found{directory, {}};
+    if (const auto fd = sys::open_parent(directory + "/.")) {
+      if (const auto info = sys::filesystem_info(fd->get())) found.info = *info;
+    }
+    list.push_back(std::move(found));
+  }
+  return list;
+}
+
+struct Counts {
+  std::uint64_t instances = 0, disks = 0, provisioned = 0;
+};
+Result<Counts> count(const config::Settings &settings) {
+  const auto entries = instance::Catalog(settings).list();
+  if (!entries) return entries.error();
+  Counts counts;
+  for (const instance::Entry &entry : *entries) {
+    ++counts.instances;
+    counts.disks += entry.record.disks.size();
+    for (const DiskRecord &disk : entry.record.disks) counts.provisioned += disk.size;
+  }
+  return counts;
+}
+
+json::Value info_json(const config::Settings &settings, const std::vector<Filesystem> &list,
+                      const Counts &counts) {
+  json::Array array;
+  for (const Filesystem &one : list) {
+    json::Value value;
+    value.set("directory", one.directory).set("exists", one.info.has_value());
+    if (one.info) {
+      value.set("type", one.info->type).set("shared", one.info->shared).set("read_only", one.info->read_only);
+      value.set("free", one.info->free_bytes).set("total", one.info->total_bytes);
+    }
+    array.push_back(std::move(value));
+  }
+  json::Value value;
+  value.set("schema", "vbdkit.cluster/1")
+      .set("version", kVersion)
+      .set("abi", text::cat(VBD_ABI_MAJOR, ".", VBD_ABI_MINOR));
+  value.set("node", settings.node).set("hypervisor", settings.hypervisor);
+  value.set("file_storage_dir", settings.file_storage_dir)
+      .set("state_dir", settings.state_dir)
+      .set("run_dir", settings.run_dir);
+  value.set("filesystems", std::move(array)).set("instances", counts.instances).set("disks", counts.disks);
+  return value.set("provisioned", counts.provisioned);
+}
+
+std::string filesystem_text(const Filesystem &one) {
+  if (!one.info) return "does not exist";
+  return text::cat(format_size(one.info->free_bytes), " free of ", format_size(one.info->total_bytes), ", ",
+                   one.info->type, one.info->shared ? ", shared" : "",
+                   one.info->read_only ? ", read-only" : "");
+}
+
+Result<Outcome> info(Session &session) {
+  const config::Settings &settings = session.settings();
+  const auto counts = count(settings);
+  if (!counts) return counts.error();
+  const std::vector<Filesystem> list = filesystems(settings);
+  if (session.json()) return Outcome{{}, info_json(settings, list, *counts)};
+  std::vector<std::pair<std::string, std::string>> pairs = {
+      {"version", text::cat(kVersion, ", plugin ABI ", VBD_ABI_MAJOR, ".", VBD_ABI_MINOR)},
+      {"node", settings.node},
+      {"hypervisor", settings.hypervisor},
+      {"file storage", settings.file_storage_dir},
+      {"state", settings.state_dir},
+      {"run", settings.run_dir},
+      {"instances", std::to_string(counts->instances)},
+      {"disks", text::cat(counts->disks, ", ", format_size(counts->provisioned), " promised")}};
+  for (const Filesystem &one : list) pairs.emplace_back(text::printable(one.directory), filesystem_text(one));
+  return Outcome{report::pairs_text(pairs), {}};
+}
+
+Result<Outcome> init(Session &session) {
+  const auto steps = init_cluster(session);
+  if (!steps) return steps.error();
+  std::string done;
+  for (const std::string &step : *steps) done += done.empty() ? step : "\n" + step;
+  if (session.json() || session.dry_run()) return report::plan(session.json(), *steps, session.dry_run(), "");
+  return Outcome{steps->empty() ? "everything is there already\n" : done + "\n", {}};
+}
+
+Result<std::vector<instance::Problem>> find_problems(Session &session) {
+  const bool repair = session.args().has("repair");
+  auto problems =
+      instance::verify(session.manager(), repair, session.args().has("rebuild"), session.dry_run());
+  if (!problems) return problems;
+  const auto leftovers = device::scan(session.device(), repair && !session.dry_run());
+  if (!leftovers) return leftovers.error();
+  for (const device::Leftover &leftover : *leftovers) {
+    problems->push_back({leftover.image, leftover.problem, leftover.repaired});
+  }
+  return problems;
+}
+
+Result<Outcome> verify(Session &session) {
+  const auto problems = find_problems(session);
+  if (!problems) return problems.error();
+  std::size_t left = 0;
+  json::Array array;
+  std::string out;
+  for (const instance::Problem &problem : *problems) {
+    if (!problem.repaired) ++left;
+    array.push_back(
+        json::Object{{"where", problem.where}, {"what", problem.what}, {"repaired", problem.repaired}});
+    out += text::cat(problem.repaired ? "repaired: " : "problem: ", text::printable(problem.where), ": ",
+                     text::printable(problem.what), "\n");
+  }
+  if (problems->empty()) out = "no problems found\n";
+  json::Value value;
+  value.set("schema", "vbdkit.verify/1").set("problems", std::move(array)).set("left", std::uint64_t{left});
+  return Outcome{std::move(out), std::move(value), left == 0 ? Exit::done : Exit::failed};
+}
+
+constexpr OptionSpec kInitOptions[] = {
+    {"--file-storage-dir", Takes::value, "DIR",
+     "where instances get their directories; written into a new configuration", "", false, Meaning::file},
+};
+constexpr OptionSpec kVerifyOptions[] = {
+    {"--repair", Takes::nothing, "", "finish or undo what killed runs left"},
+    {"--rebuild", Takes::nothing, "", "find instances again from their directories"},
+};
+constexpr std::string_view kInitExamples[] = {"vbd cluster init",
+                                              "vbd cluster init --file-storage-dir /srv/images"};
+constexpr std::string_view kInfoExamples[] = {"vbd cluster info", "vbd cluster info --output json"};
+constexpr std::string_view kVerifyExamples[] = {"vbd cluster verify", "vbd cluster verify --repair --dry-run",
+                                                "vbd cluster verify --rebuild"};
+
+constexpr VerbSpec kVerbs[] = {
+    {"init",
+     "make the directories and a configuration",
+     "Makes the directories that the configuration names, and a configuration file where there is none. What "
+     "is\n"
+     "there already stays as it is. No volume group is looked for and no tool of LVM is needed.",
+     kInitOptions,
+     {},
+     kInitExamples,
+     true,
+     true,
+     init},
+    {"info", "show settings, free space and counts", "", {}, {}, kInfoExamples, false, false, info},
+    {"verify",
+     "look for problems and leftovers",
+     "Looks for problems and leftovers; exit 1 when some are left.",
+     kVerifyOptions,
+     {},
+     kVerifyExamples,
+     true,
+     false,
+     verify},
+};
+
+}  // namespace
+
+std::span<const VerbSpec> cluster_verbs() {
+  return kVerbs;
+}
+
+}  // namespace vbd::cli

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: MIT
+#include "cli/cluster_init.hpp"
+
+#include <sys/stat.h>
+
+#include "cli/parser.hpp"
+#include "core/base/log.hpp"
+#include "core/base/text.hpp"
+#include "core/config/yaml.hpp"
+#include "core/sys/files.hpp"
+
+namespace vbd::cli {
+namespace {
+
+constexpr const char *kConfigFile = "/etc/vbdkit/vbdkit.yaml";
+constexpr std::uint32_t kDirectoryMode = 0755;
+constexpr std::uint32_t kConfigMode = 0644;
+
+bool exists(const std::string &path) {
+  struct stat info {};
+  return ::stat(path.c_str(), &info) == 0;
+}
+
+std::string config_text(const config::Settings &settings) {
+  return text::cat(
+      "# Configuration of vbdkit; vbd config show prints all keys. This is all that differs from the "
+      "defaults.\n",
+      "file_storage_dir: ", config::yaml_scalar(settings.file_storage_dir), "\n");
+}
+
+/// The configuration as it will be read afterwards. A file named with --config may be one that this makes.
+Result<config::Settings> settings_of(Session &session, const std::string &file) {
+  config::Settings settings;
+  if (session.args().has("config") && !exists(file)) {
+    auto defaults = session.default_settings();
+    if (!defaults) return defaults;
+    settings = *std::move(defaults);
+  } else {
+    if (auto loaded = session.load(); !loaded) return loaded.error();
+    settings = session.settings();
+  }
+  if (!session.args().has("file-storage-dir")) return settings;
+  const std::string wanted = session.args().value("file-storage-dir");
+  if (auto checked = check_image_path(wanted); !checked) {
+    return Error{kBadValue, text::cat("--file-storage-dir: ", checked.error().message()),
+                 checked.error().hint()};
+  }
+  if (exists(file) && wanted != settings.file_storage_dir) {
+    return Error{kBadValue,
+                 text::cat("--file-storage-dir ", text::printable(wanted),
+                           ": the configuration already says ", text::printable(settings.file_storage_dir)),
+                 text::cat("change file_storage_dir in ", file)};
+  }
+  settings.file_storage_dir = wanted;
+  return settings;
+}
+
+Result<void> write_config(const std::string &file, const config::Settings &settings) {
+  const std::string directory = sys::dir_name(file);
+  if (auto made = sys::make_dirs(directory, kDirectoryMode); !made) return made;
+  const auto fd = sys::open_parent(file);
+  if (!fd) return fd.error();
+  return sys::replace_file_at(fd->get(), sys::base_name(file), config_text(settings), kConfigMode);
+}
+
+}  // namespace
+
+Result<instance::Plan> init_cluster(Session &session) {
+  const std::string file = sys::absolute_path(session.args().value("config", kConfigFile));
+  const auto settings = settings_of(session, file);
+  if (!settings) return settings.error();
+  instance::Plan steps;
+  for (const std::string &directory : {settings->file_storage_dir, settings->state_dir, settings->run_dir}) {
+    if (exists(directory)) continue;
+    steps.push_back(text::cat("make directory ", directory));
+    if (session.dry_run()) continue;
+    if (auto made = sys::make_dirs(directory, kDirectoryMode); !made) return made.error();
+  }
+  if (!exists(file)) {
+    steps.push_back(text::cat("write configuration ", file));
+    if (!session.dry_run()) {
+      if (auto written = write_config(file, *settings); !written) return written.error();
+    }
+  }
+  if (!session.dry_run() && !steps.empty()) log::audit("cluster init", text::join(steps, "; "));
+  return steps;
+}
+
+}  // namespace vbd::cli

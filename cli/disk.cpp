@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: MIT
+// vbd disk
+#include <charconv>
+
+#include "cli/nouns.hpp"
+#include "cli/parser.hpp"
+#include "cli/report/report.hpp"
+#include "cli/session.hpp"
+#include "core/base/text.hpp"
+#include "core/sys/files.hpp"
+
+namespace vbd::cli {
+namespace {
+
+Result<std::uint32_t> number_of(const Session &session, std::string_view key, std::string_view fallback) {
+  const std::string text = session.args().value(key, fallback);
+  std::uint32_t number = 0;
+  const char *end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data(), end, number);
+  if (error != std::errc{} || stop != end) {
+    return Error{kBadValue, text::cat("--", key, " ", text::printable(text), ": not a number")};
+  }
+  return number;
+}
+
+Result<device::AttachSpec> attach_spec(Session &session) {
+  auto id = session.logical_id();
+  if (!id) return id.error();
+  auto options = session.option_values();
+  if (!options) return options.error();
+  const auto block_size = number_of(session, "block-size", "512");
+  if (!block_size) return block_size.error();
+  const bool read_only = session.args().has("read-only");
+  return device::AttachSpec{*std::move(id), session.args().value("holder", "cli"),
+                            read_only,      *std::move(options),
+                            *block_size,    session.dry_run()};
+}
+
+Result<Outcome> attach(Session &session) {
+  const auto spec = attach_spec(session);
+  if (!spec) return spec.error();
+  const auto attachment = device::attach(session.device(), *spec);
+  if (!attachment) return attachment.error();
+  if (!session.dry_run()) return report::attachment(session.json(), spec->id, *attachment);
+  return report::plan(
+      session.json(),
+      {text::cat("attach ", spec->id.str(), spec->read_only ? " read-only" : "", " for ", spec->holder)},
+      true, "");
+}
+
+Result<Outcome> detach(Session &session) {
+  const auto id = session.logical_id();
+  if (!id) return id.error();
+  const std::string holder = session.args().value("holder", "cli");
+  if (auto done = device::detach(session.device(), *id, holder, session.dry_run()); !done)
+    return done.error();
+  return report::plan(session.json(), {text::cat("detach ", id->str(), " of ", holder)}, session.dry_run(),
+                      "");
+}
+
+Result<Outcome> query(Session &session) {
+  const auto id = session.logical_id();
+  if (!id) return id.error();
+  const auto status = device::query(session.device(), *id);
+  if (!status) return status.error();
+  return report::status(session.json(), *id, *status);
+}
+
+Result<Outcome> render(Session &session) {
+  auto id = session.logical_id();
+  if (!id) return id.error();
+  auto options = session.option_values();
+  if (!options) return options.error();
+  device::RenderSpec spec{*std::move(id), session.args().value("dialect"), session.args().value("vdev"),
+                          session.args().value("access", "w") == "r", *std::move(options)};
+  auto disk = device::render(session.device(), spec);
+  if (!disk) return disk.error();
+  if (!session.json()) return Outcome{*std::move(disk) + "\n", {}};
+  json::Value value;
+  value.set("schema", "vbdkit.render/1")
+      .set("logical_id", report::to_json(spec.id))
+      .set("dialect", spec.dialect);
+  value.set("disk", *std::move(disk));
+  return Outcome{{}, std::move(value)};
+}
+
+Result<device::MountRequest> mount_request(Session &session) {
+  auto id = session.logical_id();
+  if (!id) return id.error();
+  const auto partition = number_of(session, "partition", "0");
+  if (!partition) return partition.error();
+  return device::MountRequest{*std::move(id), sys::absolute_path(session.args().value("DIR")), *partition,
+                              session.args().has("read-only")};
+}
+
+/// What mount does, step by step; attaching is tried dry, for that is where it can be refused.
+Result<Outcome> plan_mount(Session &session, const device::MountRequest &request) {
+  const device::AttachSpec spec{
+      request.id, text::cat("mount:", request.directory), request.read_only, {}, 512, true};
+  if (const auto checked = device::attach(session.device(), spec); !checked) return checked.error();
+  const std::string part = request.partition == 0 ? "" : text::cat("partition ", request.partition, " of ");
+  return report::plan(
+      session.json(),
+      {text::cat("attach ", request.id.str(), request.read_only ? " read-only" : "", " for ", spec.holder),
+       text::cat("mount ", part, "its device on ", request.directory)},
+      true, "");
+}
+
+Result<Outcome> mount(Session &session) {
+  const auto request = mount_request(session);
+  if (!request) return request.error();
+  if (session.dry_run()) return plan_mount(session, *request);
+  const auto attachment = device::mount(session.device(), *request);
+  if (!attachment) return attachment.error();
+  return report::attachment(session.json(), request->id, *attachment);
+}
+
+Result<Outcome> umount(Session &session) {
+  const auto id = session.logical_id();
+  if (!id) return id.error();
+  const std::string directory = sys::absolute_path(session.args().value("DIR"));
+  const instance::Plan steps = {text::cat("unmount ", directory),
+                                text::cat("detach ", id->str(), " of mount:", directory)};
+  if (!session.dry_run()) {
+    if (auto done = device::umount(session.device(), *id, directory); !done) return done.error();
+  }
+  return report::plan(session.json(), steps, session.dry_run(), "");
+}
+
+constexpr ArgumentSpec kId[] = {
+    {"LOGICAL_ID", "'[DRIVER, FILETYPE, \"/full/path\"]'; constants may be short: loop, raw"}};
+constexpr ArgumentSpec kIdAndDir[] = {{"LOGICAL_ID", "'[DRIVER, FILETYPE, \"/full/path\"]'"},
+                                      {"DIR", "an existing directory", true, Meaning::file}};
+constexpr OptionSpec kHolder = {"--holder", Takes::value, "NAME",
+                                "for whom; the device goes with its last holder (default: cli)"};
+constexpr OptionSpec kOption = {"-O,--option", Takes::values, "NAME=VALUE",
+                                "an option of the driver; see vbd plugin show"};
+
+constexpr OptionSpec kAttachOptions[] = {
+    {"--read-only", Takes::nothing, "", "make a read-only device"},
+    {"--block-size", Takes::value, "BYTES", "logical block size of the device (default: 512)"},
+    kOption,
+    kHolder,
+};
+constexpr OptionSpec kDetachOptions[] = {kHolder};
+constexpr OptionSpec kRenderOptions[] = {
+    {"--dialect", Takes::value, "NAME", "the hypervisor's way to write a disk: xm, xl, ...", "", true},
+    {"--vdev", Takes::value, "NAME", "the guest's name for the disk: sda1", "", true},
+    {"--access", Takes::value, "w|r", "writable or read-only (default: w)", "w|r"},
+    kOption,
+};
+constexpr OptionSpec kMountOptions[] = {
+    {"--partition", Takes::value, "N", "mount partition N; default: the whole disk"},
+    {"--read-only", Takes::nothing, "", "read-only device, no journal is replayed: the image stays as it is"},
+};
+
+constexpr std::string_view kAttachExamples[] = {
+    R"(vbd disk attach '[FD_LOOP, FT_RAW, "/srv/ganeti/file-storage/web1/sda"]')",
+    "vbd disk attach --read-only '[loop, raw, /srv/ganeti/file-storage/web1/sda]'",
+};
+constexpr std::string_view kDetachExamples[] = {
+    "vbd disk detach '[loop, raw, /srv/ganeti/file-storage/web1/sda]'"};
+constexpr std::string_view kQueryExamples[] = {
+    "vbd disk query '[loop, raw, /srv/ganeti/file-storage/web1/sda]' --output json"};
+constexpr std::string_view kRenderExamples[] = {
+    "vbd disk render '[blktap, qcow, /srv/ganeti/file-storage/web1/sda]' --dialect xl --vdev sda1 --access "
+    "w"};
+constexpr std::string_view kMountExamples[] = {
+    "vbd disk mount '[loop, raw, /srv/ganeti/file-storage/web1/sda]' /mnt --partition 1 --read-only"};
+constexpr std::string_view kUmountExamples[] = {
+    "vbd disk umount '[loop, raw, /srv/ganeti/file-storage/web1/sda]' /mnt"};
+
+constexpr VerbSpec kVerbs[] = {
+    {"attach", "make a block device of a disk and print its node",
+     "Makes a block device of a disk, or finds the one that is there, and prints its node and nothing else.",
+     kAttachOptions, kId, kAttachExamples, true, false, attach},
+    {"detach", "take the block device away",
+     "Drops the holder; the device goes with the last one. Detached already: fine.", kDetachOptions, kId,
+     kDetachExamples, true, false, detach},
+    {"query",
+     "say whether a disk is attached, detached or broken",
+     "",
+     {},
+     kId,
+     kQueryExamples,
+     false,
+     false,
+     query},
+    {"render", "print the disk as a hypervisor's configuration has it", "", kRenderOptions, kId,
+     kRenderExamples, false, false, render},
+    {"mount", "attach a disk and mount it", "Attaches a disk and mounts it, always nosuid, nodev and noexec.",
+     kMountOptions, kIdAndDir, kMountExamples, true, false, mount},
+    {"umount", "unmount a disk and detach it", "", {}, kIdAndDir, kUmountExamples, true, false, umount},
+};
+
+}  // namespace
+
+std::span<const VerbSpec> disk_verbs() {
+  return kVerbs;
+}
+
+}  // namespace vbd::cli

@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: MIT
+// vbd instance
+#include "cli/instance_words.hpp"
+#include "cli/nouns.hpp"
+#include "cli/parser.hpp"
+#include "cli/report/instances.hpp"
+#include "cli/report/report.hpp"
+#include "cli/session.hpp"
+#include "cli/terminal.hpp"
+#include "core/base/text.hpp"
+
+namespace vbd::cli {
+namespace {
+
+Result<Outcome> add(Session &session) {
+  const auto spec = add_spec(session.args(), session.settings());
+  if (!spec) return spec.error();
+  const auto steps = instance::add(session.manager(), *spec, session.dry_run());
+  if (!steps) return steps.error();
+  return report::plan(session.json(), *steps, session.dry_run(),
+                      text::cat("instance ", spec->name, ": added"));
+}
+
+Result<Outcome> list(Session &session) {
+  const auto fields = report::instance_fields(session.args().value("fields"));
+  if (!fields) return fields.error();
+  auto entries = instance::Catalog(session.settings()).list();
+  if (!entries) return entries.error();
+  report::ListLook look{*fields, session.args().has("no-headers"), session.args().value("separator"),
+                        session.color()};
+  return report::instances(session.json(), *entries, look);
+}
+
+report::DiskView view_of(Session &session, const instance::Entry &entry, const DiskRecord &disk) {
+  report::DiskView view{
+      {disk.driver, disk.filetype, text::cat(entry.record.directory, "/", disk.file)}, {}, {}, {}};
+  // A hanging directory would hang us; another's files say nothing about this instance.
+  if (entry.state == instance::State::unreachable || entry.state == instance::State::foreign) return view;
+  const auto allowed = sys::resolve_allowed(session.settings().allowed_dirs);
+  const auto fd = sys::open_image_below(view.id.path, allowed, sys::Access::read);
+  if (!fd) {
+    view.problem = fd.error().message();
+    return view;
+  }
+  if (const auto info = sys::file_info(fd->get())) view.allocated = info->allocated;
+  const auto status = device::query(session.device(), view.id);
+  if (!status) {
+    view.problem = status.error().message();
+  } else if (status->state == device::Status::State::attached) {
+    view.device = status->attachment.node;
+  } else if (status->state == device::Status::State::broken) {
+    view.problem = status->reason;
+  }
+  return view;
+}
+
+Result<Outcome> info(Session &session) {
+  const auto entry = instance::Catalog(session.settings()).find(session.args().value("NAME"));
+  if (!entry) return entry.error();
+  std::vector<report::DiskView> disks;
+  for (const DiskRecord &disk : entry->record.disks) disks.push_back(view_of(session, *entry, disk));
+  return report::instance(session.json(), *entry, disks);
+}
+
+/// On a terminal the plan is shown and confirmed; without one --yes must have been given.
+Result<void> confirm_remove(Session &session, const instance::RemoveSpec &spec) {
+  if (session.args().has("yes") || session.args().has("force")) return {};
+  if (!can_ask()) {
+    return Error{instance::kConfirm,
+                 text::cat("instance remove ", text::printable(spec.name),
+                           ": not confirmed, for there is no terminal to ask on"),
+                 "add --yes"};
+  }
+  const auto steps = instance::remove(session.manager(), spec, true);
+  if (!steps) return steps.error();
+  for (const std::string &step : *steps) write_stderr(text::printable(step) + "\n");
+  if (ask(text::cat("Remove instance ", text::printable(spec.name), "? [y/N] "))) return {};
+  return Error{instance::kConfirm, text::cat("instance remove ", text::printable(spec.name),
+                                             ": not confirmed, nothing was changed")};
+}
+
+Result<Outcome> remove(Session &session) {
+  const instance::RemoveSpec spec{session.args().value("NAME"), session.args().has("keep-files"),
+                                  session.args().has("assume-unused")};
+  if (!session.dry_run()) {
+    if (auto confirmed = confirm_remove(session, spec); !confirmed) return confirmed.error();
+  }
+  const auto steps = instance::remove(session.manager(), spec, session.dry_run());
+  if (!steps) return steps.error();
+  return report::plan(session.json(), *steps, session.dry_run(),
+                      text::cat("instance ", spec.name, ": removed"));
+}
+
+Result<Outcome> config(Session &session) {
+  const std::string name = session.args().value("NAME");
+  auto text = instance::config_file(session.manager(), name);
+  if (!text) return text.error();
+  if (!session.json()) return Outcome{*std::move(text), {}};
+  json::Value value;
+  value.set("schema", "vbdkit.instance-config/1").set("name", name);
+  value.set("hypervisor", session.settings().hypervisor).set("config", *std::move(text));
+  return Outcome{{}, std::move(value)};
+}
+
+constexpr OptionSpec kAddOptions[] = {
+    {"-t,--disk-template", Takes::value, "file:WORDS",
+     "WORDS: path=DIR, driver=NAME, filetype=NAME, reuse, and options of the plugins, with commas between"},
+    {"--disk", Takes::values, "N:size=SIZE",
+     "disk N; also mode=ro|rw, filetype=, driver=, and options of the plugins"},
+    {"-n,--node", Takes::value, "NODE[:SECONDARY]", "primary and secondary node; default: this host"},
+    {"-o,--os-type", Takes::value, "OS[+VARIANT]", "guest OS definition"},
+    {"-B,--backend-parameters", Takes::values, "KEY=VALUE,...", "memory, vcpus, ..."},
+    {"-H,--hypervisor-parameters", Takes::values, "[HV:]KEY=VALUE,...",
+     "parameters of the hypervisor's profile"},
+    {"-O,--os-parameters", Takes::values, "KEY=VALUE,...", "parameters of the guest OS definition"},
+    {"--no-install", Takes::nothing, "", "do not run the guest OS definition's create script"},
+    {"--no-start", Takes::nothing, "", "do not start the instance"},
+    {"--no-name-check,--no-ip-check", Takes::nothing, "", "accepted; vbd looks up no names and no addresses"},
+};
+constexpr ArgumentSpec kNewName[] = {{"NAME", "the new instance's name"}};
+constexpr ArgumentSpec kName[] = {{"NAME", "an instance", true, Meaning::instance}};
+constexpr std::string_view kAddExamples[] = {
+    "vbd instance add -t file:driver=loop --disk 0:size=5G --disk 1:size=10G web1",
+    "vbd instance add -t file:driver=blktap,filetype=qcow --disk 0:size=20G,cluster_size=64K db1",
+    "vbd instance add -t file:path=/xen/instance2,driver=loop,reuse -n node -o debian-etch instance2",
+};
+
+constexpr OptionSpec kListOptions[] = {
+    {"-o,--fields", Takes::value, "FIELD,...",
+     "name, state, node, secondary, os, disks, size, directory, uuid, created, reason; +FIELD adds to the "
+     "usual ones"},
+    {"--no-headers", Takes::nothing, "", "print no line of headers"},
+    {"--separator", Takes::value, "TEXT", "between fields, instead of aligning them"},
+};
+constexpr std::string_view kListExamples[] = {
+    "vbd instance list",
+    "vbd instance list --no-headers --separator=: -o name,state",
+    "vbd instance list --output json",
+};
+constexpr std::string_view kInfoExamples[] = {"vbd instance info web1",
+                                              "vbd instance info web1 --output json"};
+
+constexpr OptionSpec kRemoveOptions[] = {
+    {"-y,--yes", Takes::nothing, "", "do not ask"},
+    {"-f,--force", Takes::nothing, "", "the same as --yes"},
+    {"--keep-files", Takes::nothing, "", "forget the instance, leave its images"},
+    {"--assume-unused", Takes::nothing, "", "go on when not all processes can be looked at (without root)"},
+};
+constexpr std::string_view kRemoveExamples[] = {"vbd instance remove web1",
+                                                "vbd instance remove --yes --keep-files web1",
+                                                "vbd instance remove --dry-run web1"};
+constexpr std::string_view kConfigExamples[] = {"vbd instance config web1 > /etc/xen/web1.cfg"};
+
+constexpr VerbSpec kVerbs[] = {
+    {"add", "add an instance: make its images, or take those that are there",
+     "Adds an instance: makes its images, or with reuse takes those that its directory holds.\n"
+     "SIZE: a number of MiB, or with a suffix m, g, t. The images are DIR/sda, DIR/sdb, ...;\n"
+     "DIR is path= or FILE_STORAGE_DIR/NAME.",
+     kAddOptions, kNewName, kAddExamples, true, false, add},
+    {"list", "list instances", "", kListOptions, {}, kListExamples, false, false, list},
+    {"info", "show an instance with its disks", "", {}, kName, kInfoExamples, false, false, info},
+    {"remove", "remove an instance and its images",
+     "Removes an instance and the images that it lists, reused ones too. Asks on a terminal; elsewhere --yes "
+     "is needed.",
+     kRemoveOptions, kName, kRemoveExamples, true, false, remove},
+    {"config",
+     "print the guest's config file for the configured hypervisor",
+     "",
+     {},
+     kName,
+     kConfigExamples,
+     false,
+     false,
+     config},
+};
+
+}  // namespace
+
+std::span<const VerbSpec> instance_verbs() {
+  return kVerbs;
+}
+
+}  // namespace vbd::cli

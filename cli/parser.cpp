@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: MIT
+#include "cli/parser.hpp"
+
+#include <CLI/App.hpp>
+#include <CLI/Config.hpp>
+#include <CLI/Formatter.hpp>
+#include <algorithm>
+#include <utility>
+
+#include "core/base/text.hpp"
+
+namespace vbd::cli {
+namespace {
+
+/// The library's objects for one verb, each beside its table entry.
+struct Tree {
+  CLI::App app;
+  std::vector<std::pair<const OptionSpec *, CLI::Option *>> options;
+  std::vector<std::pair<const ArgumentSpec *, CLI::Option *>> arguments;
+};
+
+std::vector<const OptionSpec *> options_of(const VerbSpec &verb) {
+  std::vector<const OptionSpec *> all;
+  for (const OptionSpec &option : verb.options) all.push_back(&option);
+  if (verb.changes) all.push_back(&dry_run_option());
+  for (const OptionSpec &option : global_options()) all.push_back(&option);
+  return all;
+}
+
+CLI::Option *add_to(CLI::App &app, const OptionSpec &spec) {
+  const std::string names(spec.names);
+  if (spec.takes == Takes::nothing || spec.takes == Takes::count)
+    return app.add_flag(names)->disable_flag_override();
+  // One value a use, taken as it is: the library would take more words, and "[a,b]" for a list.
+  return app.add_option(names)
+      ->expected(1, CLI::detail::expected_max_vector_size)
+      ->allow_extra_args(false)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+}
+
+void build(Tree &tree, const VerbSpec &verb) {
+  tree.app.set_help_flag();
+  tree.app.allow_extras();  // told below, in the order in which they were given and with the nearest name
+  for (const OptionSpec *spec : options_of(verb)) tree.options.emplace_back(spec, add_to(tree.app, *spec));
+  for (const ArgumentSpec &spec : verb.arguments) {
+    tree.arguments.emplace_back(&spec, tree.app.add_option(std::string(spec.name)));
+  }
+}
+
+std::string help_hint(const NounSpec &noun, const VerbSpec &verb) {
+  return text::cat("see vbd ", noun.name, " ", verb.name, " --help");
+}
+
+Error unknown_option(const VerbSpec &verb, const std::string &given, const std::string &hint) {
+  std::vector<std::string> known;
+  for (const OptionSpec *spec : options_of(verb)) {
+    for (const std::string &name : text::split(spec->names, ',')) known.push_back(name);
+  }
+  const std::string name = given.substr(0, given.find('='));
+  const std::string near = text::did_you_mean(name, known);
+  std::string message = text::cat("unknown option '", text::printable(name), "'");
+  if (!near.empty()) message += text::cat("; did you mean '", near, "'?");
+  return {kUnknownOption, std::move(message), hint};
+}
+
+Result<void> refuse_extras(const Tree &tree, const VerbSpec &verb, const std::string &hint) {
+  const std::vector<std::string> extras = tree.app.remaining();
+  if (extras.empty()) return {};
+  const auto option = std::find_if(extras.begin(), extras.end(), [](const std::string &word) {
+    return word.size() > 1 && word.front() == '-';
+  });
+  if (option != extras.end() && *option != "--") return unknown_option(verb, *option, hint);
+  return Error{kBadArgument, text::cat("unexpected argument '", text::printable(extras.front()), "'"), hint};
+}
+
+Result<void> check_values(const OptionSpec &spec, const std::vector<std::string> &values,
+                          const std::string &hint) {
+  if (values.empty() && spec.required) {
+    return Error{kBadArgument, text::cat("the option --", key_of(spec), " is missing"), hint};
+  }
+  if (spec.takes == Takes::value && values.size() > 1) {
+    return Error{kBadValue, text::cat("--", key_of(spec), " is given more than once"), hint};
+  }
+  if (spec.choices.empty()) return {};
+  const std::vector<std::string> choices = text::split(spec.choices, '|');
+  for (const std::string &value : values) {
+    if (std::find(choices.begin(), choices.end(), value) != choices.end()) continue;
+    const std::string near = text::did_you_mean(value, choices);
+    std::string message = text::cat("--", key_of(spec), " ", text::printable(value), ": not one of ",
+                                    text::join(choices, ", "));
+    if (!near.empty()) message += text::cat("; did you mean '", near, "'?");
+    return Error{kBadValue, std::move(message), hint};
+  }
+  return {};
+}
+
+Result<void> read_options(const Tree &tree, Arguments &out, const std::string &hint) {
+  for (const auto &[spec, option] : tree.options) {
+    const bool is_flag = spec->takes == Takes::nothing || spec->takes == Takes::count;
+    if (is_flag) {
+      for (std::size_t i = 0; i < option->count(); ++i) out.add(key_of(*spec), "");
+      continue;
+    }
+    if (auto checked = check_values(*spec, option->results(), hint); !checked) return checked;
+    for (const std::string &value : option->results()) out.add(key_of(*spec), value);
+  }
+  return {};
+}
+
+Result<void> read_arguments(const Tree &tree, Arguments &out, const std::string &hint) {
+  for (const auto &[spec, option] : tree.arguments) {
+    if (option->count() == 0 && spec->required)
+      return Error{kBadArgument, text::cat(spec->name, " is missing"), hint};
+    for (const std::string &value : option->results()) out.add(spec->name, value);
+  }
+  return {};
+}
+
+bool wants_help(const Tree &tree) {
+  return std::any_of(tree.options.begin(), tree.options.end(), [](const auto &pair) {
+    return key_of(*pair.first) == "help" && pair.second->count() > 0;
+  });
+}
+
+}  // namespace
+
+Result<Arguments> parse_verb(const NounSpec &noun, const VerbSpec &verb, std::vector<std::string> rest) {
+  const std::string hint = help_hint(noun, verb);
+  Tree tree;
+  Arguments out;
+  try {
+    build(tree, verb);
+    std::reverse(rest.begin(), rest.end());  // the library takes them from the back
+    tree.app.parse(std::move(rest));
+  } catch (const CLI::ParseError &e) {
+    return Error{kBadArgument, text::printable(e.what()), hint};
+  }
+  if (wants_help(tree)) {
+    out.add("help", "");
+    return out;
+  }
+  if (auto done = refuse_extras(tree, verb, hint); !done) return done.error();
+  if (auto done = read_options(tree, out, hint); !done) return done.error();
+  if (auto done = read_arguments(tree, out, hint); !done) return done.error();
+  return out;
+}
+
+}  // namespace vbd::cli
