@@ -1,0 +1,319 @@
+// SPDX-License-Identifier: MIT
+// Back end qsd: qemu-storage-daemon exports the image as a FUSE file in the host's private directory, and a
+// loop device with our tag sits on that file. Works on any Linux. Order: record, file, lock released,
+// process, lock verified, loop device; back in the reverse order. When the process dies the kernel can't tell
+// a loop device's tag any more (LOOP_GET_STATUS64 answers ENOTCONN, tried on Linux 6.18), so the device is
+// then known by its backing path.
+#include <sys/vfs.h>
+#include <cinttypes>
+
+#include "driver.hpp"
+#include "qsd_process.hpp"
+
+namespace blktap {
+namespace {
+
+using vbdkit::fail;
+namespace loop = vbdkit::loop;
+
+constexpr const char *kFuseKey = "qsd.fuse", *kPidKey = "qsd.pid", *kStartKey = "qsd.start",
+                     *kFileKey = "qsd.file";
+constexpr int kWaitMs = 15000, kStepMs = 10;
+
+bool alive(const Call &call, const QsdProcess &process) {
+  const vbd_ext_spawn *spawn = call.driver.spawn;
+  return process.pid > 0 && spawn != nullptr &&
+         spawn->alive(call.driver.host->ctx, process.pid, process.start_time) == VBD_OK;
+}
+
+QsdProcess recorded_process(const Call &call) {
+  return {std::strtoll(call.recall(kPidKey).c_str(), nullptr, 10),
+          std::strtoull(call.recall(kStartKey).c_str(), nullptr, 10)};
+}
+
+/// What is there of it, ours and not.
+struct Parts {
+  std::string fuse;
+  std::vector<QsdProcess> processes;
+  std::vector<loop::Device> loops;  ///< ours
+  std::string foreign;              ///< a loop device that somebody else made on our FUSE file
+};
+
+void find_loops(const Call &call, Parts &parts) {
+  loop::FileKey file;
+  const bool known =
+      std::sscanf(call.recall(kFileKey).c_str(), "%" SCNu64 ":%" SCNu64, &file.device, &file.inode) == 2;
+  const std::string tag = call.request->tag == nullptr ? "" : call.request->tag;
+  const std::string node = call.recall(kNodeKey);
+  for (const loop::Device &device : loop::list()) {
+    const bool tagged = known && loop::is_ours(device, file, tag);
+    // After a lazy unmount the path of a dead file is "/": then only the record knows.
+    const bool dead = device.error == ENOTCONN && (device.backing_path == parts.fuse || device.node == node);
+    if (tagged || dead) {
+      parts.loops.push_back(device);
+    } else if (device.backing_path == parts.fuse) {
+      parts.foreign = device.node;
+    }
+  }
+}
+
+Parts find_parts(const Call &call) {
+  Parts parts;
+  parts.fuse = call.recall(kFuseKey);
+  if (parts.fuse.empty()) return parts;
+  parts.processes = find_qsd(parts.fuse);
+  const QsdProcess recorded = recorded_process(call);
+  bool seen = false;
+  for (const QsdProcess &process : parts.processes) seen = seen || process.pid == recorded.pid;
+  if (!seen && alive(call, recorded)) parts.processes.push_back(recorded);
+  find_loops(call, parts);
+  return parts;
+}
+
+void forget_all(const Call &call) {
+  for (const char *key : {kNodeKey, kFileKey, kPidKey, kStartKey, kFuseKey, kModeKey, kBackendKey})
+    call.forget(key);
+}
+
+/// Takes everything away; the loop device first, and nothing at all while it is in use.
+std::int32_t take_down(const Call &call) {
+  const Parts parts = find_parts(call);
+  if (!parts.foreign.empty()) {
+    return fail(call.err, VBD_E_BUSY, "blktap.foreign", 0,
+                "%s was made on %s by somebody else; detach it first: losetup -d %s", parts.foreign.c_str(),
+                parts.fuse.c_str(), parts.foreign.c_str());
+  }
+  for (const loop::Device &device : parts.loops) {
+    int flush_error = 0;
+    const std::int32_t status = loop::clear(device, flush_error, call.err);
+    if (status != VBD_OK) return status;
+    if (flush_error != 0)
+      call.warn(device.node + ": not all that was written reached " + call.request->image + ": " +
+                std::strerror(flush_error));
+  }
+  for (const QsdProcess &process : parts.processes) {
+    if (call.driver.spawn == nullptr)
+      return fail(call.err, VBD_E_INTERNAL, nullptr, 0, "the host can't stop processes (%s)", VBD_EXT_SPAWN);
+    const std::int32_t status =
+        call.driver.spawn->stop(call.driver.host->ctx, process.pid, process.start_time, 30000, call.err);
+    if (status != VBD_OK) return status;
+  }
+  if (!parts.fuse.empty() && !remove_fuse_file(parts.fuse))
+    return vbdkit::fail_errno(call.err, errno, parts.fuse.c_str());
+  forget_all(call);
+  return VBD_OK;
+}
+
+/// True when the image's filesystem takes O_DIRECT.
+bool can_direct(const Call &call) {
+  const std::string path = "/proc/self/fd/" + std::to_string(call.request->image_fd);
+  return static_cast<bool>(vbdkit::UniqueFd(::open(path.c_str(), O_RDONLY | O_DIRECT | O_CLOEXEC)));
+}
+
+std::int32_t make_plan(const Call &call, QsdPlan &plan) {
+  const Driver &driver = call.driver;
+  plan.format = call.qemu();
+  if (plan.format.empty())
+    return fail(call.err, VBD_E_NOTSUP, "blktap.format", 0, "%s has no format that QEMU knows",
+                call.request->format);
+  if (driver.spawn == nullptr || driver.state == nullptr)
+    return fail(call.err, VBD_E_MISSING, "blktap.no_spawn", 0, "the host can't start qemu-storage-daemon");
+  if (::access("/dev/fuse", R_OK | W_OK) != 0) {
+    return fail(call.err, errno == EACCES ? VBD_E_PERM : VBD_E_MISSING, "blktap.fuse", errno,
+                "/dev/fuse can't be used: load the kernel module fuse (modprobe fuse), as root");
+  }
+  if (::access("/dev/loop-control", R_OK | W_OK) != 0)
+    return loop::open_failed(call.err, errno, "/dev/loop-control");
+  const char *directory = driver.state->directory(driver.host->ctx);
+  if (directory == nullptr)
+    return fail(call.err, VBD_E_INTERNAL, nullptr, 0, "the host gave no private directory");
+  plan.image = call.request->image;
+  plan.fuse = std::string(directory) + "/disk.img";
+  loop::FileKey key;
+  if (!loop::key_of(call.request->image_fd, key))
+    return vbdkit::fail_errno(call.err, errno, call.request->image);
+  plan.unit = "vbdkit-qsd-" + std::to_string(key.device) + "-" + std::to_string(key.inode);
+  plan.read_only = call.read_only();
+  plan.direct = call.direct_io() && can_direct(call);
+  if (call.direct_io() && !plan.direct && call.must(VBD_MUST_SHARED)) {
+    return fail(call.err, VBD_E_REFUSED, "blktap.shared_without_direct_io", 0,
+                "%s: its filesystem can't do direct I/O, which storage that other hosts share needs (else "
+                "each host caches for "
+                "itself); say direct_io=false when no other host uses the image",
+                call.request->image);
+  }
+  return VBD_OK;
+}
+
+/// What the program said at its end, where the host kept its output; why a lock failed comes before the last
+/// line.
+std::string last_words(const QsdPlan &plan) {
+  const std::string log = plan.fuse.substr(0, plan.fuse.rfind('/') + 1) + plan.unit + ".log";
+  std::string last, text = vbdkit::detail::read_line(log);
+  vbdkit::detail::each_line(text, [&](std::string_view line) {
+    if (!last.starts_with("qemu-storage-daemon:") || line.starts_with("qemu-storage-daemon:")) last = line;
+  });
+  return last.substr(0, 300);
+}
+
+std::int32_t start(const Call &call, const QsdPlan &plan, QsdProcess &process) {
+  const std::vector<std::string> argv = qsd_argv(plan);
+  std::vector<const char *> words;
+  for (const std::string &word : argv) words.push_back(word.c_str());
+  words.push_back(nullptr);
+  vbd_spawn_args args = {};
+  args.size = sizeof args;
+  args.argv = words.data();
+  args.unit = plan.unit.c_str();
+  const vbd_fd_map locked = {call.request->image_fd, 3};
+  args.fds = &locked;
+  args.n_fds = inherits_lock(plan) ? 1 : 0;
+  std::int32_t status = call.driver.spawn->spawn(call.driver.host->ctx, &args, call.err);
+  if (status != VBD_OK) return status;
+  process = {args.pid, args.start_time};
+  status = call.record(kPidKey, std::to_string(process.pid));
+  return status != VBD_OK ? status : call.record(kStartKey, std::to_string(process.start_time));
+}
+
+/// Waits until the FUSE file is there, and it is the process's.
+std::int32_t await_file(const Call &call, const QsdPlan &plan, const QsdProcess &process) {
+  for (int waited = 0; waited < kWaitMs; waited += kStepMs) {
+    struct statfs fs = {};
+    constexpr auto kFuseMagic = 0x65735546;  // FUSE_SUPER_MAGIC, linux/magic.h
+    if (::statfs(plan.fuse.c_str(), &fs) == 0 && fs.f_type == kFuseMagic) return VBD_OK;
+    if (!alive(call, process)) {
+      const std::string said = last_words(plan);
+      const bool locked = said.find("Failed to get") != std::string::npos;
+      return fail(call.err, locked ? VBD_E_BUSY : VBD_E_IO, "blktap.qsd_died", 0,
+                  "%s: qemu-storage-daemon ended at once%s%s", plan.image.c_str(), said.empty() ? "" : ": ",
+                  said.c_str());
+    }
+    if (call.cancelled())
+      return fail(call.err, VBD_E_CANCELLED, nullptr, 0, "cancelled while qemu-storage-daemon started");
+    loop::pause_ms(kStepMs);
+  }
+  return fail(call.err, VBD_E_TIMEOUT, "blktap.qsd_wait", 0,
+              "%s: qemu-storage-daemon made no FUSE file within %d s", plan.image.c_str(), kWaitMs / 1000);
+}
+
+/// The image's bytes must be locked by the process now, and the disk must be as big as promised.
+std::int32_t verify_lock(const Call &call, const QsdProcess &process) {
+  const vbd_ext_lock *lock = call.driver.lock;
+  if (lock == nullptr) return VBD_OK;
+  const std::int32_t status = lock->held_by(call.driver.host->ctx, process.pid, call.err);
+  if (status == VBD_OK || status == VBD_E_BUSY) return status;
+  return fail(call.err, VBD_E_BUSY, "blktap.lock_lost", 0,
+              "%s: qemu-storage-daemon did not lock the image; nothing was attached", call.request->image);
+}
+
+std::int32_t make_loop(const Call &call, const QsdPlan &plan, Condition &made) {
+  const vbdkit::UniqueFd file(
+      ::open(plan.fuse.c_str(), (plan.read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NOFOLLOW));
+  loop::FileKey key;
+  if (!file || !loop::key_of(file.get(), key)) return vbdkit::fail_errno(call.err, errno, plan.fuse.c_str());
+  std::int32_t status = call.record(kFileKey, std::to_string(key.device) + ":" + std::to_string(key.inode));
+  if (status != VBD_OK) return status;
+  loop::Device device;
+  const loop::Wanted wanted{file.get(), call.request->tag,
+                            call.request->block_size == 0 ? 512 : call.request->block_size, plan.read_only,
+                            call.direct_io()};
+  status = loop::attach(wanted, device, call.err);
+  if (status != VBD_OK) return status;
+  made.is = Condition::Is::whole;
+  made.node = device.node;
+  made.read_only = device.read_only;
+  made.direct_io = device.direct_io && plan.direct;
+  made.locked = true;
+  if (call.direct_io() && !*made.direct_io) {
+    if (call.must(VBD_MUST_SHARED)) {
+      return fail(call.err, VBD_E_REFUSED, "blktap.shared_without_direct_io", 0,
+                  "%s: direct I/O could not be had, and the storage is shared; say direct_io=false when no "
+                  "other host uses the image",
+                  plan.image.c_str());
+    }
+    call.warn(plan.image + ": direct I/O could not be had, so the host caches what the guest caches already");
+  }
+  return call.record(kNodeKey, device.node);
+}
+
+std::int32_t record_plan(const Call &call, const QsdPlan &plan) {
+  for (const auto &[key, value] : {std::pair<const char *, std::string>{kFuseKey, plan.fuse},
+                                   {kModeKey, plan.read_only ? "ro" : "rw"},
+                                   {kBackendKey, kQsd.name}}) {
+    const std::int32_t status = call.record(key, value);
+    if (status != VBD_OK) return status;
+  }
+  return VBD_OK;
+}
+
+/// The steps that an error undoes.
+std::int32_t build(const Call &call, const QsdPlan &plan, Condition &made) {
+  const vbdkit::UniqueFd file(::open(plan.fuse.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
+  if (!file) return vbdkit::fail_errno(call.err, errno, plan.fuse.c_str());
+  if (call.driver.lock != nullptr && !inherits_lock(plan)) {
+    const std::int32_t released = call.driver.lock->release(call.driver.host->ctx, call.err);
+    if (released != VBD_OK) return released;
+  }
+  QsdProcess process;
+  std::int32_t status = start(call, plan, process);
+  if (status == VBD_OK) status = await_file(call, plan, process);
+  if (status == VBD_OK) status = verify_lock(call, process);
+  return status == VBD_OK ? make_loop(call, plan, made) : status;
+}
+
+std::int32_t attach(const Call &call, Condition &made) {
+  QsdPlan plan;
+  std::int32_t status = make_plan(call, plan);
+  if (status == VBD_OK) status = record_plan(call, plan);
+  if (status != VBD_OK) return status;
+  status = build(call, plan, made);
+  if (status == VBD_OK) return VBD_OK;
+  const Quiet quiet(call);
+  if (take_down(quiet()) != VBD_OK)
+    call.warn(std::string(call.request->image) + ": not all could be undone: " + quiet.text());
+  if (call.driver.lock != nullptr && !inherits_lock(plan) &&
+      call.driver.lock->restore(call.driver.host->ctx, quiet().err) != VBD_OK) {
+    call.warn(std::string(call.request->image) + ": its lock could not be taken again: " + quiet.text());
+  }
+  return status;
+}
+
+std::int32_t query(const Call &call, Condition &found) {
+  const Parts parts = find_parts(call);
+  if (parts.processes.empty() && parts.loops.empty() && parts.foreign.empty() && !is_mounted(parts.fuse))
+    return VBD_OK;
+  found.is = Condition::Is::part;
+  found.read_only = call.recall(kModeKey) == "ro";
+  if (!parts.loops.empty()) found.node = parts.loops[0].node;
+  if (parts.processes.empty()) {
+    found.why = "qemu-storage-daemon has ended" +
+                (found.node.empty() ? std::string() : ", so " + found.node + " can't read or write");
+  } else if (parts.loops.empty()) {
+    found.why = "the loop device on " + parts.fuse + " is gone";
+  } else if (parts.loops.size() > 1 || parts.processes.size() > 1) {
+    found.why = "it is there more than once";
+  } else if (parts.loops[0].error != 0) {
+    found.why = found.node + " can't be looked at: " + std::strerror(parts.loops[0].error);
+  } else {
+    found.is = Condition::Is::whole;
+    found.read_only = parts.loops[0].read_only;
+    found.direct_io = parts.loops[0].direct_io;
+    found.locked = true;
+  }
+  return VBD_OK;
+}
+
+std::int32_t detach(const Call &call) {
+  if (!call.must(VBD_MUST_DRY_RUN)) return take_down(call);
+  for (const loop::Device &device : find_parts(call).loops) {
+    const std::int32_t status = refuse_busy(call, device.node);
+    if (status != VBD_OK) return status;
+  }
+  return VBD_OK;
+}
+
+}  // namespace
+
+const Backend kQsd = {"qsd", attach, detach, query};
+
+}  // namespace blktap

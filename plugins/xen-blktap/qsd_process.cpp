@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: MIT
+#include "qsd_process.hpp"
+
+#include <sys/mount.h>
+
+#include <vbdkit/plugin.hpp>
+
+namespace blktap {
+namespace {
+
+constexpr std::string_view kProgram = "qemu-storage-daemon";
+
+/// A value of a key=value list: a comma in it is written twice (qemu-storage-daemon(1)). JSON is no way, for
+/// a path need not be UTF-8.
+std::string doubled(std::string_view value) {
+  std::string out;
+  for (const char c : value) {
+    if (c == ',') out += ',';
+    out += c;
+  }
+  return out;
+}
+
+std::string export_argument(const std::string &fuse, bool read_only) {
+  return "type=fuse,id=e,node-name=d,mountpoint=" + doubled(fuse) +
+         ",writable=" + (read_only ? "off" : "on") + ",growable=off,allow-other=off";
+}
+
+/// Formats whose driver in QEMU has the option "backing".
+bool knows_backing(const std::string &format) {
+  for (const char *name : {"qcow", "qcow2", "qed", "vmdk"}) {
+    if (format == name) return true;
+  }
+  return false;
+}
+
+std::vector<std::string> command_line(const std::string &pid) {
+  const std::string text = vbdkit::detail::read_text("/proc/" + pid + "/cmdline");
+  std::vector<std::string> words;
+  for (std::size_t begin = 0; begin < text.size();) {
+    const std::size_t end = text.find('\0', begin);
+    words.push_back(text.substr(begin, end - begin));
+    begin = end == std::string::npos ? text.size() : end + 1;
+  }
+  return words;
+}
+
+/// Field 22 of /proc/PID/stat; the second field is in parentheses and may hold anything.
+std::uint64_t start_time_of(const std::string &pid) {
+  const std::string text = vbdkit::detail::read_text("/proc/" + pid + "/stat");
+  const std::size_t end = text.rfind(')');
+  if (end == std::string::npos) return 0;
+  const std::string word(vbdkit::detail::word(std::string_view(text).substr(end + 1), 19));
+  return std::strtoull(word.c_str(), nullptr, 10);
+}
+
+}  // namespace
+
+std::vector<std::string> qsd_argv(const QsdPlan &plan) {
+  const std::string read_only = plan.read_only ? "on" : "off";
+  const std::string file = "driver=file,node-name=f,filename=" + doubled(plan.image) +
+                           ",locking=" + (inherits_lock(plan) ? "off" : "on") +
+                           ",auto-read-only=off,read-only=" + read_only +
+                           ",discard=unmap,cache.direct=" + (plan.direct ? "on" : "off");
+  std::string disk = "{\"driver\":\"" + plan.format + "\",\"node-name\":\"d\",\"file\":\"f\",\"read-only\":" +
+                     (plan.read_only ? "true" : "false") + ",\"discard\":\"unmap\"";
+  if (knows_backing(plan.format)) disk += ",\"backing\":null";
+  disk += "}";
+  return {std::string(kProgram),
+          "--blockdev",
+          file,
+          "--blockdev",
+          disk,
+          "--export",
+          export_argument(plan.fuse, plan.read_only)};
+}
+
+std::vector<QsdProcess> find_qsd(const std::string &fuse) {
+  std::vector<QsdProcess> found;
+  for (const std::string &pid : vbdkit::detail::names_in("/proc")) {
+    if (pid.find_first_not_of("0123456789") != std::string::npos) continue;
+    const std::vector<std::string> words = command_line(pid);
+    if (words.empty() || !words[0].ends_with(kProgram)) continue;
+    for (const std::string &word : words) {
+      if (word != export_argument(fuse, true) && word != export_argument(fuse, false)) continue;
+      found.push_back({std::strtoll(pid.c_str(), nullptr, 10), start_time_of(pid)});
+      break;
+    }
+  }
+  return found;
+}
+
+bool is_mounted(const std::string &path) {
+  bool mounted = false;
+  const std::string table = vbdkit::detail::read_text("/proc/self/mountinfo");
+  vbdkit::detail::each_line(table, [&](std::string_view line) {
+    mounted = mounted || vbdkit::detail::unescape_mount(vbdkit::detail::word(line, 4)) == path;
+  });
+  return mounted;
+}
+
+bool remove_fuse_file(const std::string &fuse) {
+  for (int layer = 0; layer < 8 && is_mounted(fuse); ++layer) {
+    if (::umount2(fuse.c_str(), UMOUNT_NOFOLLOW) == 0) continue;
+    if (::umount2(fuse.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW) != 0) return false;
+  }
+  return ::unlink(fuse.c_str()) == 0 || errno == ENOENT;
+}
+
+}  // namespace blktap
