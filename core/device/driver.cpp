@@ -57,7 +57,7 @@ void add_lock_calls(Disk &disk, plugin::CallContext &context) {
   context.release_lock = [&disk] { return sys::unlock_image(disk.image.get()); };
   context.restore_lock = [&disk, mode] { return sys::lock_image(disk.image.get(), mode, disk.place.path); };
   context.lock_held_by = [&disk, mode](std::int64_t pid) -> Result<bool> {
-    auto held = sys::process_locks_image(pid, disk.record->file);
+    auto held = sys::process_locks_image(pid, disk.record->file, mode);
     if (!held || *held) return held;
     auto taken = sys::image_lock_conflicts(disk.image.get(), mode);
     if (!taken) return taken.error();

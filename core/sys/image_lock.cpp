@@ -162,7 +162,7 @@ Result<bool> image_lock_conflicts(int fd, ImageLockMode mode) {
   return conflict.byte != 0;
 }
 
-Result<bool> process_locks_image(std::int64_t pid, const FileId &file) {
+Result<bool> process_locks_image(std::int64_t pid, const FileId &file, ImageLockMode mode) {
   bool writes = false, unshares = false;
   const bool seen = visit_open_files(pid, [&](const OpenFile &open) {
     if (open.fd.empty() || FileId{open.device, open.inode} != file) return;
@@ -174,7 +174,7 @@ Result<bool> process_locks_image(std::int64_t pid, const FileId &file) {
   });
   if (!seen)
     return Error{kPermission, text::cat("process ", pid, ": its open files can't be seen"), "run it as root"};
-  return writes && unshares;
+  return unshares && (writes || mode != ImageLockMode::exclusive);
 }
 
 }  // namespace vbd::sys

@@ -30,12 +30,12 @@ class OperationLock {
 };
 
 /// QEMU's bytes on the image itself (block/file-posix.c: byte 100+i held = uses permission i, 200+i held =
-/// does not share i; i: 0 consistent read, 1 write, 2 write unchanged, 3 resize). Only read locks are taken, so
-/// a read-only descriptor is enough.
+/// does not share i; i: 0 consistent read, 1 write, 2 write unchanged, 3 resize). Only read locks are taken,
+/// so a read-only descriptor is enough.
 enum class ImageLockMode {
-  inspect,    ///< uses consistent read, shares all: beside a running guest
-  stable,     ///< uses consistent read, nobody may write or resize
-  exclusive   ///< uses read, write and resize, shares nothing
+  inspect,   ///< uses consistent read, shares all: beside a running guest
+  stable,    ///< uses consistent read, nobody may write or resize
+  exclusive  ///< uses read, write and resize, shares nothing
 };
 /// Locks live in the open file description of `fd`, not in this process's object: a duplicate keeps them.
 /// kInUse names the holder's processes where they can be seen. Retries with jitter up to 1 s, for two
@@ -44,7 +44,9 @@ enum class ImageLockMode {
 [[nodiscard]] Result<void> unlock_image(int fd);
 /// True when another open file description holds a lock that `mode` conflicts with; takes nothing.
 [[nodiscard]] Result<bool> image_lock_conflicts(int fd, ImageLockMode mode);
-/// True when process `pid` holds write and unshare-write bytes on that file (from /proc/PID/fdinfo).
-[[nodiscard]] Result<bool> process_locks_image(std::int64_t pid, const FileId &file);
+/// True when process `pid` holds that file against other writers, as `mode` does (from /proc/PID/fdinfo):
+/// unshares write and, for exclusive, uses it too.
+[[nodiscard]] Result<bool> process_locks_image(std::int64_t pid, const FileId &file,
+                                               ImageLockMode mode = ImageLockMode::exclusive);
 
 }  // namespace vbd::sys
