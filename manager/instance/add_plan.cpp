@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "manager/instance/add_plan.hpp"
 
-#include <sys/stat.h>
-
 #include <algorithm>
 
 #include "core/base/log.hpp"

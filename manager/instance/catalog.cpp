@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "manager/instance/catalog.hpp"
 
-#include <unistd.h>
 #include <algorithm>
 
 #include "core/base/text.hpp"
@@ -63,29 +62,6 @@ Entry judge(const config::Pointer &pointer, const FileText &file) {
         cat(record->operation->verb, " began ", record->operation->started, " and is not finished");
   }
   return entry;
-}
-
-Result<void> write_content(int fd, std::string_view content) {
-  while (!content.empty()) {
-    const ssize_t n = ::write(fd, content.data(), content.size());
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return sys::errno_error("write", errno);
-    content.remove_prefix(static_cast<std::size_t>(n));
-  }
-  return {};
-}
-
-/// A new file that never replaces one.
-Result<void> create_file(int directory, const std::string &name, std::string_view content,
-                         std::uint32_t mode) {
-  sys::Ownership ownership;
-  ownership.mode = mode;
-  auto file = sys::TempFile::create(directory, name, ownership);
-  if (!file) return file.error();
-  if (auto written = write_content(file->fd(), content); !written) return written.error().at(name);
-  auto published = std::move(*file).publish_new();
-  if (!published) return published.error();
-  return {};
 }
 
 }  // namespace
@@ -184,7 +160,7 @@ Result<void> Catalog::write_record(int directory, const InstanceRecord &record) 
 }
 
 Result<void> Catalog::create_record(int directory, const InstanceRecord &record) const {
-  auto created = create_file(directory, kInstanceFile, config::write_instance(record), 0600);
+  auto created = sys::create_file_at(directory, kInstanceFile, config::write_instance(record), 0600);
   if (created) return {};
   if (created.error().is(sys::kExists)) {
     return Error(kInstanceExists, cat(record.directory, ": holds an instance already"));
@@ -209,7 +185,7 @@ Result<void> Catalog::write_pointer(const InstanceRecord &record) const {
   auto directory = open_names();
   if (!directory) return directory.error();
   const std::string content = config::write_pointer({record.name, record.uuid, record.directory});
-  auto created = create_file(directory->get(), cat(record.name, kSuffix), content, 0644);
+  auto created = sys::create_file_at(directory->get(), cat(record.name, kSuffix), content, 0644);
   if (created) return {};
   if (created.error().is(sys::kExists)) {
     return Error(kInstanceExists, cat("instance ", record.name, ": exists already on this host"));

@@ -2,8 +2,6 @@
 // The rules of `reuse`: which files are correctly named, and what each must be. All problems are collected,
 // so that an operator can mend them at once. Nothing is written, not even a lock file; image locks are taken
 // and given back.
-#include <sys/stat.h>
-
 #include <algorithm>
 
 #include "core/base/log.hpp"
@@ -55,23 +53,10 @@ bool is_ignored(const std::string &name) {
   return name.starts_with(".") || name == "lost+found" || name == kInstanceFile;
 }
 
-const char *kind_text(std::uint32_t mode) {
-  switch (mode & S_IFMT) {
-    case S_IFDIR:
-      return "a directory";
-    case S_IFLNK:
-      return "a symbolic link";
-    case S_IFIFO:
-      return "a FIFO";
-    case S_IFSOCK:
-      return "a socket";
-    case S_IFBLK:
-      return "a block device";
-    case S_IFCHR:
-      return "a character device";
-    default:
-      return "not a regular file";
-  }
+const char *kind_text(const sys::FileInfo &info) {
+  if (info.is_directory()) return "a directory";
+  if (info.is_link()) return "a symbolic link";
+  return "not a regular file: a FIFO, a socket or a device";
 }
 
 /// What stands after "PATH: " of a message, for a list that names the file itself.
@@ -138,7 +123,7 @@ Result<std::uint64_t> Reuse::check_content(const LogicalId &id, const sys::FileI
 Result<std::uint64_t> Reuse::check_file(const std::string &name, const DiskSpec *disk) {
   auto info = sys::file_info_at(directory_, name);
   if (!info) return info.error();
-  if (!S_ISREG(info->mode)) return Error(sys::kNotRegular, kind_text(info->mode));
+  if (!info->is_regular()) return Error(sys::kNotRegular, kind_text(*info));
   if (info->links > 1)
     return Error(kReuse, cat(info->links, " names (hard links): another one may be in use"));
   if (info->size == 0) return Error(kReuse, "empty");

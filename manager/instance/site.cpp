@@ -1,12 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "manager/instance/site.hpp"
 
-#include <fcntl.h>
-#include <stdio.h>
-#include <sys/stat.h>
-
 #include <algorithm>
-#include <cerrno>
 
 #include "core/base/log.hpp"
 #include "core/base/text.hpp"
@@ -22,12 +17,6 @@ using text::cat;
 /// Others may pass, so that a hypervisor without privileges reaches an image that it may read; nobody lists.
 constexpr std::uint32_t kDirectoryMode = 0711;
 const std::string kLockName(sys::OperationLock::kFileName);
-
-/// rename(2) replaces an empty directory and nothing else, on every filesystem: fit for both directions.
-Result<void> rename_directory(int parent, const std::string &from, const std::string &to) {
-  if (::renameat(parent, from.c_str(), parent, to.c_str()) == 0) return sys::sync_fd(parent);
-  return sys::errno_error(cat("rename ", text::printable(from), " to ", text::printable(to)), errno);
-}
 
 bool exists(int directory, const std::string &name) {
   return sys::file_info_at(directory, name).ok();
@@ -52,6 +41,16 @@ Result<void> unlink_own(int directory) {
   return unlink_all(directory, own);
 }
 
+/// Somebody who waited for the lock may make its file again in between.
+Result<void> remove_emptied(int parent, const std::string &name, int directory) {
+  Result<void> gone;
+  for (int attempt = 0; attempt < 3; ++attempt) {
+    if (gone = unlink_own(directory); !gone) return gone;
+    if (gone = sys::remove_dir_at(parent, name); gone) return gone;
+  }
+  return gone;
+}
+
 /// True when the whole directory was removed; false when it has to stay.
 Result<bool> remove_whole(const config::Settings &settings, Site &site, const std::string &uuid) {
   auto names = sys::list_dir(site.directory.get());
@@ -60,10 +59,9 @@ Result<bool> remove_whole(const config::Settings &settings, Site &site, const st
   auto parent = sys::open_dir_below(sys::dir_name(site.path), sys::resolve_allowed(settings.allowed_dirs));
   if (!parent) return false;  // an allowed directory itself
   const std::string temporary = temporary_name(uuid);
-  if (auto renamed = rename_directory(parent->get(), sys::base_name(site.path), temporary); !renamed)
+  if (auto renamed = sys::rename_dir_at(parent->get(), sys::base_name(site.path), temporary); !renamed)
     return renamed.error();
-  if (auto gone = unlink_own(site.directory.get()); !gone) return gone.error();
-  if (auto gone = sys::remove_dir_at(parent->get(), temporary); !gone) return gone.error();
+  if (auto gone = remove_emptied(parent->get(), temporary, site.directory.get()); !gone) return gone.error();
   if (auto synced = sys::sync_fd(parent->get()); !synced) return synced.error();
   return true;
 }
@@ -90,6 +88,31 @@ Result<void> fill_new_directory(const config::Settings &settings, Site &site, co
   return Catalog(settings).create_record(site.directory.get(), record);
 }
 
+/// It may bear either name: a rename that could not be made durable has happened all the same.
+void discard_new_directory(int parent, const Site &site, const std::string &temporary) {
+  if (site.directory) {
+    (void)unlink_own(site.directory.get());
+    auto own = sys::file_info(site.directory.get());
+    auto named = sys::file_info_at(parent, sys::base_name(site.path));
+    if (own && named && own->id == named->id) (void)sys::remove_dir_at(parent, sys::base_name(site.path));
+  }
+  (void)sys::remove_dir_at(parent, temporary);
+}
+
+Result<void> check_free(const Site &site, const std::vector<std::string> &names) {
+  for (const auto &name : names) {
+    if (exists(site.directory.get(), name))
+      return Error(sys::kExists, cat(site.path, "/", name, ": exists already"));
+  }
+  return {};
+}
+
+/// What was published but could not be made durable; never somebody else's.
+void withdraw_record(const config::Settings &settings, const Site &site, const InstanceRecord &record) {
+  auto there = Catalog(settings).read_record(site.directory.get(), site.path);
+  if (there && there->uuid == record.uuid) (void)sys::unlink_at(site.directory.get(), kInstanceFile);
+}
+
 }  // namespace
 
 Result<Site> open_site(const config::Settings &settings, const std::string &path,
@@ -110,21 +133,18 @@ Result<Site> make_site(const config::Settings &settings, const InstanceRecord &r
   const std::string parent_path = sys::dir_name(record.directory), temporary = temporary_name(record.uuid);
   auto parent = sys::open_dir_below(parent_path, allowed);
   if (!parent) return parent.error();
-  if (auto made = sys::make_dir_at(parent->get(), temporary, kDirectoryMode); !made)
-    return made.error().at(parent_path);
   Site site;
   site.path = record.directory;
-  auto directory = sys::open_dir_below(cat(parent_path, "/", temporary), allowed);
-  Result<void> done = directory ? Result<void>() : directory.error();
-  if (directory) {
-    site.directory = std::move(*directory);
-    done = fill_new_directory(settings, site, record);
-    if (done) done = rename_directory(parent->get(), temporary, sys::base_name(record.directory));
-    if (done) return site;
-    (void)unlink_own(site.directory.get());
+  auto done = sys::make_dir_at(parent->get(), temporary, kDirectoryMode);
+  if (done) {
+    auto directory = sys::open_dir_below(cat(parent_path, "/", temporary), allowed);
+    if (directory) site.directory = std::move(*directory);
+    done = directory ? fill_new_directory(settings, site, record) : directory.error();
   }
-  (void)sys::remove_dir_at(parent->get(), temporary);
-  return done.error();
+  if (done) done = sys::rename_dir_at(parent->get(), temporary, sys::base_name(record.directory));
+  if (done) return site;
+  discard_new_directory(parent->get(), site, temporary);
+  return done.error().at(parent_path);
 }
 
 Result<Site> enter_site(const config::Settings &settings, InstanceRecord &record) {
@@ -132,16 +152,16 @@ Result<Site> enter_site(const config::Settings &settings, InstanceRecord &record
   if (!directory) return directory.error();
   const bool had_lock = exists(directory->get(), kLockName);
   auto site = open_site(settings, record.directory, std::chrono::milliseconds(0));
-  if (!site) return site.error();
-  Result<void> done;
-  for (const auto &name : record.operation->files) {
-    if (done && exists(site->directory.get(), name)) {
-      done = Error(sys::kExists, cat(record.directory, "/", name, ": exists already"));
-    }
+  if (!site) {
+    const bool made = !had_lock && !site.error().is(sys::kLocked);
+    if (made) (void)sys::unlink_at(directory->get(), kLockName);
+    return site.error();
   }
+  auto done = check_free(*site, record.operation->files);
   if (!had_lock) record.operation->files.push_back(kLockName);
   if (done) done = Catalog(settings).create_record(site->directory.get(), record);
   if (done) return site;
+  withdraw_record(settings, *site, record);
   if (!had_lock) (void)sys::unlink_at(site->directory.get(), kLockName);
   return done.error();
 }
@@ -209,8 +229,9 @@ void sweep_leftovers(const config::Settings &settings, const std::string &path) 
   auto names = sys::list_dir(parent->get());
   if (!names) return;
   for (const auto &name : *names) {
-    auto info = is_temporary_name(name) ? sys::file_info_at(parent->get(), name) : Error(sys::kNotFound, "");
-    if (!info || !S_ISDIR(info->mode)) continue;
+    auto info =
+        is_temporary_directory(name) ? sys::file_info_at(parent->get(), name) : Error(sys::kNotFound, "");
+    if (!info || !info->is_directory()) continue;
     auto gone = remove_leftover(settings, cat(parent_path, "/", name));
     if (!gone) log::info(gone.error().message());
   }
@@ -221,7 +242,7 @@ Result<void> remove_stale_files(int directory) {
   if (!stale) return stale.error();
   for (const auto &name : *stale) {
     auto info = sys::file_info_at(directory, name);
-    if (!info || !S_ISREG(info->mode)) continue;
+    if (!info || !info->is_regular()) continue;
     if (auto gone = sys::unlink_at(directory, name); !gone) return gone;
   }
   return {};

@@ -1,22 +1,29 @@
 // SPDX-License-Identifier: MIT
 #include "manager/instance/storage.hpp"
 
-#include <sys/stat.h>
-
 #include <algorithm>
 #include <map>
 
 #include "core/base/text.hpp"
+#include "core/sys/children.hpp"
 #include "core/sys/files.hpp"
 #include "core/sys/locks.hpp"
 #include "manager/instance/catalog.hpp"
-#include "manager/instance/children.hpp"
 
 namespace vbd::instance {
 namespace {
 
 constexpr std::chrono::milliseconds kPatience{2000};
 constexpr unsigned kDepth = 5;
+constexpr std::string_view kPrefix = ".vbd-", kSuffix = ".tmp";
+constexpr std::size_t kUuidLength = 36, kRandomDigits = 16;
+
+/// What stands between prefix and suffix of a temporary name, or "".
+std::string_view between(std::string_view name) {
+  if (!name.starts_with(kPrefix) || !name.ends_with(kSuffix) || name.size() < kPrefix.size() + kSuffix.size())
+    return {};
+  return name.substr(kPrefix.size(), name.size() - kPrefix.size() - kSuffix.size());
+}
 
 /// Those whose text the path begins with, so that a dead one among the others is not touched; else all.
 std::vector<std::string> allowed_for(const config::Settings &settings, const std::string &path) {
@@ -38,7 +45,7 @@ std::string read_one(const config::Settings &settings, const std::string &direct
 
 bool is_directory(int parent, const std::string &name) {
   auto info = sys::file_info_at(parent, name);
-  return info.ok() && S_ISDIR(info->mode);
+  return info.ok() && info->is_directory();
 }
 
 void walk(const std::string &path, const std::vector<sys::AllowedDir> &allowed, unsigned depth, Walk &out) {
@@ -58,7 +65,7 @@ void walk(const std::string &path, const std::vector<sys::AllowedDir> &allowed, 
   }
   for (const auto &name : *names) {
     if (name == "lost+found" || !is_directory(directory->get(), name)) continue;
-    if (is_temporary_name(name)) {
+    if (is_temporary_directory(name)) {
       out.leftovers.push_back(path + "/" + name);
     } else if (depth < kDepth) {
       walk(path + "/" + name, allowed, depth + 1, out);
@@ -80,7 +87,7 @@ std::vector<FileText> read_instance_files(const config::Settings &settings,
   std::vector<std::vector<std::size_t>> groups;
   for (auto &[parent, items] : by_parent) groups.push_back(std::move(items));
 
-  const auto answers = run_in_children(
+  const auto answers = sys::run_in_children(
       directories.size(), groups, [&](std::size_t i) { return read_one(settings, directories[i]); },
       kPatience);
   std::vector<FileText> out(directories.size());
@@ -106,15 +113,22 @@ Walk walk_storage(const config::Settings &settings) {
 }
 
 std::string temporary_name(const std::string &uuid) {
-  return text::cat(".vbd-", uuid, ".tmp");
+  return text::cat(kPrefix, uuid, kSuffix);
 }
 
-bool is_temporary_name(const std::string &name) {
-  return name.starts_with(".vbd-") && name.ends_with(".tmp");
+bool is_temporary_directory(const std::string &name) {
+  const auto inner = between(name);
+  return inner.size() == kUuidLength &&
+         inner.find_first_not_of("0123456789abcdef-") == std::string_view::npos;
 }
 
 bool is_own_file(const std::string &name) {
-  return name == kInstanceFile || name == sys::OperationLock::kFileName || is_temporary_name(name);
+  if (name == kInstanceFile || name == sys::OperationLock::kFileName) return true;
+  // As sys::TempFile names them: the final name, a dot, random digits.
+  const auto inner = between(name);
+  if (inner.size() < kRandomDigits + 2) return false;
+  const auto end = inner.substr(inner.size() - kRandomDigits - 1);
+  return end.front() == '.' && end.substr(1).find_first_not_of("0123456789abcdef") == std::string_view::npos;
 }
 
 }  // namespace vbd::instance

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT
 // cluster verify: what the pointers, the directories and the images say about each other. Each problem is
 // found before it is repaired, so that a dry run and a real one tell the same.
-#include <sys/stat.h>
-
 #include <functional>
 #include <map>
 
@@ -104,7 +102,7 @@ void Verify::check_stale_files(const std::string &path) {
   if (!stale) return report(path, stale.error().message());
   for (const auto &name : *stale) {
     auto info = sys::file_info_at(directory->get(), name);
-    if (!info || !S_ISREG(info->mode)) continue;
+    if (!info || !info->is_regular()) continue;
     report(cat(path, "/", text::printable(name)), "temporary file of a killed run", repair_,
            [&] { return sys::unlink_at(directory->get(), name); });
   }
@@ -135,7 +133,7 @@ void Verify::check_disk(const InstanceRecord &record, const DiskRecord &disk) {
   auto info = sys::file_info_at(directory->get(), disk.file);
   if (!info)
     return report(id.path, info.error().is(sys::kNotFound) ? "the image is missing" : info.error().message());
-  if (!S_ISREG(info->mode)) return report(id.path, "not a regular file");
+  if (!info->is_regular()) return report(id.path, "not a regular file");
   if (info->links > 1) report(id.path, cat(info->links, " names (hard links)"));
   if (auto paired = manager_.registry.check_pairing(id); !paired)
     return report(id.path, paired.error().message());

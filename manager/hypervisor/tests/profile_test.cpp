@@ -42,8 +42,11 @@ TEST_CASE("the shipped xen profile writes a config that xl reads") {
   CHECK(*text ==
         "name = 'web1'\ntype = 'pv'\nmemory = 512\nvcpus = 1\nextra = 'root=\\'x\\' \\\\'\n"
         "disk = [ 'format=raw,vdev=xvda,access=rw,target=/p/sda',\n         'second' ]\n");
-  CHECK(guest_vdev(xen, "sda1") == "xvda1");
-  CHECK(*node_disk(xen, "/dev/loop3", "sdb", true) ==
+  CHECK(guest_vdev(xen, "sda1") == "sda1");
+  Profile xvd = xen;
+  xvd.vdev_prefix = "xvd";
+  CHECK(guest_vdev(xvd, "sda1") == "xvda1");
+  CHECK(*node_disk(xvd, "/dev/loop3", "sdb", true) ==
         "format=raw,vdev=xvdb,access=ro,backendtype=phy,target=/dev/loop3");
 }
 

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: MIT
+#include <doctest/doctest.h>
+
+#include "core/base/size.hpp"
+#include "core/model/logical_id.hpp"
+#include "manager/instance/lifecycle.hpp"
+
+using namespace vbd;
+using namespace vbd::instance;
+
+namespace {
+
+Error template_error(const std::string &text) {
+  AddSpec spec;
+  auto parsed = parse_template(text, spec);
+  REQUIRE_MESSAGE(!parsed.ok(), text);
+  CHECK(parsed.error().message().find('\n') == std::string::npos);
+  return parsed.error();
+}
+
+}  // namespace
+
+TEST_CASE("the words of -t") {
+  AddSpec spec;
+  REQUIRE(parse_template("file:path=/xen/instance2,driver=loop,reuse", spec).ok());
+  CHECK(spec.path == "/xen/instance2");
+  CHECK(spec.driver == "loop");
+  CHECK(spec.reuse);
+  AddSpec options;
+  REQUIRE(parse_template("file:filetype=qcow,cluster_size=64k,driver.direct_io=no", options).ok());
+  CHECK(options.filetype == "qcow");
+  CHECK(options.options.at("cluster_size") == "64k");
+  CHECK(options.options.at("driver.direct_io") == "no");
+  AddSpec bare;
+  CHECK(parse_template("file:", bare).ok());
+  CHECK(parse_template("file", bare).ok());
+}
+
+TEST_CASE("what -t refuses") {
+  for (const char *text : {"plain:", "", ":path=/p", "file:reuse=yes", "file:path", "file:path=", "file:,",
+                           "file:path=/a,,reuse", "file:path=/a,path=/b", "file:=x", "file:resue",
+                           "file:path=/p,resue", "file:x\ny"}) {
+    CHECK_MESSAGE(template_error(text).is(kGrammar), text);
+  }
+  CHECK(template_error("file:path=/a,b/c").is(kBadPath));
+  CHECK(template_error("file:path=/p,resue").hint().find("reuse") != std::string::npos);
+}
+
+TEST_CASE("the words of --disk") {
+  auto disk = parse_disk("0:size=5G,mode=ro,filetype=qcow,version=2");
+  REQUIRE(disk.ok());
+  CHECK(disk->index == 0);
+  CHECK(disk->size == std::uint64_t{5} << 30);
+  CHECK(disk->mode == "ro");
+  CHECK(disk->filetype == "qcow");
+  CHECK(disk->options.at("version") == "2");
+  CHECK(parse_disk("1:size=10")->size == std::uint64_t{10} << 20);
+  CHECK(!parse_disk("3")->size.has_value());
+}
+
+TEST_CASE("what --disk refuses") {
+  for (const char *text : {"", ":size=1G", "a:size=1G", "-1:size=1G", "0:size", "0:mode=rx",
+                           "0:size=1G,size=2G", "702:size=1G", "0 :size=1G", "99999999999999999999:size=1"}) {
+    auto disk = parse_disk(text);
+    REQUIRE_MESSAGE(!disk.ok(), text);
+    CHECK_MESSAGE(disk.error().is(kGrammar), text);
+  }
+  for (const char *text : {"0:size=0", "0:size=16E", "0:size=-1", "0:size=8388608t", "0:size=1 G"}) {
+    auto disk = parse_disk(text);
+    REQUIRE_MESSAGE(!disk.ok(), text);
+    CHECK_MESSAGE(disk.error().is(kBadSize), text);
+  }
+}
