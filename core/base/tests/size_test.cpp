@@ -16,7 +16,7 @@ std::uint64_t good(std::string_view text, SizeStyle style) {
 }
 }  // namespace
 
-TEST_CASE("instance sizes are Ganeti's: MiB without a unit, any case") {
+TEST_CASE("instance sizes are MiB without a unit, units in any case") {
   CHECK(good("1024", SizeStyle::instance) == kG);
   CHECK(good("5G", SizeStyle::instance) == 5 * kG);
   CHECK(good("5gb", SizeStyle::instance) == 5 * kG);
