@@ -8,6 +8,7 @@
 #include "core/base/text.hpp"
 #include "core/config/yaml.hpp"
 #include "core/sys/files.hpp"
+#include "manager/instance/catalog.hpp"
 
 namespace vbd::cli {
 namespace {
@@ -75,6 +76,9 @@ Result<instance::Plan> init_cluster(Session &session) {
     steps.push_back(text::cat("make directory ", directory));
     if (session.dry_run()) continue;
     if (auto made = sys::make_dirs(directory, kDirectoryMode); !made) return made.error();
+  }
+  if (!session.dry_run()) {  // the catalog makes its own part of state_dir
+    if (const auto names = instance::Catalog(*settings).lock_names(); !names) return names.error();
   }
   if (!exists(file)) {
     steps.push_back(text::cat("write configuration ", file));

@@ -121,6 +121,7 @@ Result<void> do_add(const Manager &manager, const AddSpec &spec, const AddPlan &
 Result<Plan> add(const Manager &manager, const AddSpec &spec, bool dry_run) {
   auto plan = plan_add(manager, spec);
   if (!plan) return plan.error();
+  if (!plan->warning.empty()) log::warn(plan->warning);
   if (dry_run) return plan->lines;
   auto done = do_add(manager, spec, *plan);
   log::audit(cat("instance add ", spec.name, " in ", plan->record.directory, spec.reuse ? ", reuse" : ""),

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 
-#include "core/base/log.hpp"
 #include "core/base/size.hpp"
 #include "core/base/text.hpp"
 #include "core/sys/files.hpp"
@@ -179,11 +178,11 @@ Result<void> check_no_disks(const Place &place) {
                "give 'reuse' in -t to set the instance up with them, or another path");
 }
 
-void warn_about_space(const config::Settings &settings, const Place &place) {
+std::string space_warning(const config::Settings &settings, const Place &place) {
   auto info = sys::filesystem_info(place.filesystem.get());
-  if (!info || info->free_bytes >= settings.min_free) return;
-  log::warn(cat(place.path, ": ", format_size(info->free_bytes), " free on its filesystem, below min_free ",
-                format_size(settings.min_free)));
+  if (!info || info->free_bytes >= settings.min_free) return {};
+  return cat(place.path, ": ", format_size(info->free_bytes), " free on its filesystem, below min_free ",
+             format_size(settings.min_free));
 }
 
 Result<InstanceRecord> build_record(const config::Settings &settings, const AddSpec &spec, const Place &place,
@@ -249,7 +248,7 @@ Result<AddPlan> plan_add(const Manager &manager, const AddSpec &spec) {
   plan.record = std::move(*record);
   plan.disks = std::move(*disks);
   plan.lines = describe(plan);
-  warn_about_space(manager.settings, *place);
+  plan.warning = space_warning(manager.settings, *place);
   return plan;
 }
 

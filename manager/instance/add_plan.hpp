@@ -23,6 +23,7 @@ struct AddPlan {
   std::vector<PlannedDisk> disks;
   bool directory_exists = false;
   std::vector<std::string> interrupted;  ///< directories of a killed run of this name, to be settled first
+  std::string warning;                   ///< little space
   Plan lines;
 };
 [[nodiscard]] Result<AddPlan> plan_add(const Manager &manager, const AddSpec &spec);

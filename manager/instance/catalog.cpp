@@ -41,8 +41,11 @@ Entry judge(const config::Pointer &pointer, const FileText &file) {
   switch (file.outcome) {
     case FileText::Outcome::hung:
       return entry_of(pointer, State::unreachable, cat(pointer.directory, ": no answer within 2 s"));
-    case FileText::Outcome::missing:
-      return entry_of(pointer, State::unreachable, cat(file.text, "; is its storage mounted?"));
+    case FileText::Outcome::missing: {
+      Entry entry = entry_of(pointer, State::unreachable, cat(file.text, "; is its storage mounted?"));
+      entry.missing = true;
+      return entry;
+    }
     case FileText::Outcome::failed:
       return entry_of(pointer, State::error, file.text);
     case FileText::Outcome::read:

@@ -66,13 +66,10 @@ void Verify::check_entry(const Entry &entry) {
   if (!record.uuid.empty()) known_uuids_[record.uuid] = record.directory;
   known_names_[record.name] = record.directory;
   switch (entry.state) {
-    case State::unreachable: {
+    case State::unreachable:
       // Only a pointer is lost when the storage is merely not mounted, and --rebuild finds it again.
-      const bool missing =
-          !sys::open_dir_below(record.directory, sys::resolve_allowed(settings_.allowed_dirs)).ok();
-      return report(where, cat("pointer without an instance: ", entry.reason), repair_ && missing,
+      return report(where, cat("pointer without an instance: ", entry.reason), repair_ && entry.missing,
                     [&] { return catalog_.remove_pointer(record.name); });
-    }
     case State::interrupted:
       return report(where, cat("interrupted: ", entry.reason), repair_, [&]() -> Result<void> {
         auto settled = settle(manager_, record.name, record.directory, false);
