@@ -39,6 +39,7 @@ enum class State { running, stopped, error, unreachable, foreign, interrupted };
 struct Entry {
   State state = State::stopped;
   std::string reason;     ///< why foreign, unreachable, interrupted or error
+  bool missing = false;   ///< unreachable: its storage answers, there is no instance
   InstanceRecord record;  ///< as far as it could be read
 };
 

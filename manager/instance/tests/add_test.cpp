@@ -58,7 +58,7 @@ TEST_CASE("everything is checked before the first change") {
   const auto refused = [&](AddSpec spec, const ErrorKind &kind) {
     auto done = instance::add(f.manager(), spec, false);
     REQUIRE(!done.ok());
-    CHECK_MESSAGE(done.error().is(kind), std::string(done.error().id()) + ": " + done.error().message());
+    CHECK_MESSAGE(done.error().is(kind), (std::string(done.error().id()) + ": " + done.error().message()));
     CHECK(done.error().message().find('\n') == std::string::npos);
     CHECK(f.snapshot() == before);
   };

@@ -29,7 +29,7 @@ struct Folder : Fixture {
     CHECK(done.error().is(kReuse));
     for (const auto &reason : reasons) {
       CHECK_MESSAGE(done.error().message().find(reason) != std::string::npos,
-                    reason + " in " + done.error().message());
+                    (reason + " in " + done.error().message()));
     }
     CHECK(done.error().message().find('\n') == std::string::npos);
     CHECK(snapshot() == before);
