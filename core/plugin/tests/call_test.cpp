@@ -134,7 +134,7 @@ TEST_CASE("helper programs run through the host") {
   REQUIRE_MESSAGE(cat.ok(), cat.error().message());
   CHECK(cat->number("exit_status") == 1);
   CHECK(cat->text("said") ==
-        "cat: cat: one: No such file or directory; cat: two words: No such file or directory");
+        "cat: cat: one: No such file or directory; cat: 'two words': No such file or directory");
   const auto echo = services.ask("echo");
   CHECK(echo->text("out") == "one two words\n");
   const auto missing = services.ask("no-such-helper");
