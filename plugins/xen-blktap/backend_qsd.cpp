@@ -75,6 +75,30 @@ void forget_all(const Call &call) {
     call.forget(key);
 }
 
+std::int32_t stop(const Call &call, const QsdProcess &process) {
+  const vbd_ext_spawn *spawn = call.driver.spawn;
+  if (spawn == nullptr)
+    return fail(call.err, VBD_E_INTERNAL, nullptr, 0, "the host can't stop processes (%s)", VBD_EXT_SPAWN);
+  return spawn->stop(call.driver.host->ctx, process.pid, process.start_time, 30000, call.err);
+}
+
+/// Also the one that a killed run had only just begun to start.
+std::int32_t stop_processes(const Call &call, const Parts &parts) {
+  std::vector<QsdProcess> processes = parts.processes;
+  for (int waited = 0; waited < kWaitMs; waited += kStepMs) {
+    for (const QsdProcess &process : processes) {
+      const std::int32_t status = stop(call, process);
+      if (status != VBD_OK) return status;
+    }
+    if (parts.fuse.empty() || !has_life(parts.fuse)) return VBD_OK;
+    loop::pause_ms(kStepMs);
+    processes = find_qsd(parts.fuse);
+  }
+  return fail(call.err, VBD_E_BUSY, "blktap.qsd_stays", 0,
+              "a process that was started for %s is still there and can't be seen: fuser %s",
+              parts.fuse.c_str(), life_path(parts.fuse).c_str());
+}
+
 /// Takes everything away; the loop device first, and nothing at all while it is in use.
 std::int32_t take_down(const Call &call) {
   const Parts parts = find_parts(call);
@@ -91,13 +115,8 @@ std::int32_t take_down(const Call &call) {
       call.warn(device.node + ": not all that was written reached " + call.request->image + ": " +
                 std::strerror(flush_error));
   }
-  for (const QsdProcess &process : parts.processes) {
-    if (call.driver.spawn == nullptr)
-      return fail(call.err, VBD_E_INTERNAL, nullptr, 0, "the host can't stop processes (%s)", VBD_EXT_SPAWN);
-    const std::int32_t status =
-        call.driver.spawn->stop(call.driver.host->ctx, process.pid, process.start_time, 30000, call.err);
-    if (status != VBD_OK) return status;
-  }
+  const std::int32_t stopped = stop_processes(call, parts);
+  if (stopped != VBD_OK) return stopped;
   if (!parts.fuse.empty() && !remove_fuse_file(parts.fuse))
     return vbdkit::fail_errno(call.err, errno, parts.fuse.c_str());
   forget_all(call);
@@ -165,9 +184,11 @@ std::int32_t start(const Call &call, const QsdPlan &plan, QsdProcess &process) {
   args.size = sizeof args;
   args.argv = words.data();
   args.unit = plan.unit.c_str();
-  const vbd_fd_map locked = {call.request->image_fd, 3};
-  args.fds = &locked;
-  args.n_fds = inherits_lock(plan) ? 1 : 0;
+  const vbdkit::UniqueFd life(take_life(plan.fuse));
+  if (!life) return vbdkit::fail_errno(call.err, errno, life_path(plan.fuse).c_str());
+  const vbd_fd_map fds[] = {{life.get(), 4}, {call.request->image_fd, 3}};
+  args.fds = fds;
+  args.n_fds = inherits_lock(plan) ? 2 : 1;
   std::int32_t status = call.driver.spawn->spawn(call.driver.host->ctx, &args, call.err);
   if (status != VBD_OK) return status;
   process = {args.pid, args.start_time};
@@ -280,12 +301,16 @@ std::int32_t attach(const Call &call, Condition &made) {
 
 std::int32_t query(const Call &call, Condition &found) {
   const Parts parts = find_parts(call);
-  if (parts.processes.empty() && parts.loops.empty() && parts.foreign.empty() && !is_mounted(parts.fuse))
+  const bool life = !parts.fuse.empty() && has_life(parts.fuse);
+  if (parts.processes.empty() && parts.loops.empty() && parts.foreign.empty() && !life &&
+      !is_mounted(parts.fuse))
     return VBD_OK;
   found.is = Condition::Is::part;
   found.read_only = call.recall(kModeKey) == "ro";
   if (!parts.loops.empty()) found.node = parts.loops[0].node;
-  if (parts.processes.empty()) {
+  if (parts.processes.empty() && life) {
+    found.why = "qemu-storage-daemon was being started when vbd ended";
+  } else if (parts.processes.empty()) {
     found.why = "qemu-storage-daemon has ended" +
                 (found.node.empty() ? std::string() : ", so " + found.node + " can't read or write");
   } else if (parts.loops.empty()) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "qsd_process.hpp"
 
+#include <sys/file.h>
 #include <sys/mount.h>
 
 #include <vbdkit/plugin.hpp>
@@ -79,15 +80,32 @@ std::vector<QsdProcess> find_qsd(const std::string &fuse) {
   std::vector<QsdProcess> found;
   for (const std::string &pid : vbdkit::detail::names_in("/proc")) {
     if (pid.find_first_not_of("0123456789") != std::string::npos) continue;
-    const std::vector<std::string> words = command_line(pid);
-    if (words.empty() || !words[0].ends_with(kProgram)) continue;
-    for (const std::string &word : words) {
-      if (word != export_argument(fuse, true) && word != export_argument(fuse, false)) continue;
-      found.push_back({std::strtoll(pid.c_str(), nullptr, 10), start_time_of(pid)});
-      break;
+    bool program = false, exports = false;
+    for (const std::string &word : command_line(pid)) {
+      program = program || word.ends_with(kProgram);
+      exports = exports || word == export_argument(fuse, true) || word == export_argument(fuse, false);
     }
+    if (program && exports) found.push_back({std::strtoll(pid.c_str(), nullptr, 10), start_time_of(pid)});
   }
   return found;
+}
+
+std::string life_path(const std::string &fuse) {
+  return fuse + ".life";
+}
+
+int take_life(const std::string &fuse) {
+  const int fd = ::open(life_path(fuse).c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+  if (fd < 0 || ::flock(fd, LOCK_EX | LOCK_NB) == 0) return fd;
+  const int error = errno;
+  ::close(fd);
+  errno = error;
+  return -1;
+}
+
+bool has_life(const std::string &fuse) {
+  const vbdkit::UniqueFd fd(::open(life_path(fuse).c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+  return fd && ::flock(fd.get(), LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
 }
 
 bool is_mounted(const std::string &path) {
@@ -104,6 +122,7 @@ bool remove_fuse_file(const std::string &fuse) {
     if (::umount2(fuse.c_str(), UMOUNT_NOFOLLOW) == 0) continue;
     if (::umount2(fuse.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW) != 0) return false;
   }
+  ::unlink(life_path(fuse).c_str());
   return ::unlink(fuse.c_str()) == 0 || errno == ENOENT;
 }
 

@@ -28,12 +28,20 @@ struct QsdProcess {
   std::int64_t pid = 0;
   std::uint64_t start_time = 0;
 };
-/// Those that export to `fuse`, from /proc/PID/cmdline.
+/// Those that export to `fuse`, or are about to through a wrapper, from /proc/PID/cmdline.
 [[nodiscard]] std::vector<QsdProcess> find_qsd(const std::string &fuse);
+
+/// A lock that every process of an attachment inherits, from the fork on. Who was killed just after starting
+/// one may leave a process that its command line does not give away yet; this does.
+[[nodiscard]] std::string life_path(const std::string &fuse);
+/// The locked descriptor to hand on; -1 and errno: EWOULDBLOCK when a process lives.
+[[nodiscard]] int take_life(const std::string &fuse);
+[[nodiscard]] bool has_life(const std::string &fuse);
 
 /// True when something is mounted on exactly this path.
 [[nodiscard]] bool is_mounted(const std::string &path);
-/// Unmounts what is mounted there, at once or when its last user goes, and removes the file.
+/// Unmounts what is mounted there, at once or when its last user goes, and removes the file and
+/// the lock's.
 [[nodiscard]] bool remove_fuse_file(const std::string &fuse);
 
 }  // namespace blktap

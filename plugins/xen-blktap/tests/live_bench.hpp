@@ -66,7 +66,7 @@ struct LiveBench {
   /// Nothing of the attachment is there any more.
   [[nodiscard]] bool clean() const {
     return loops().empty() && processes().empty() && !blktap::is_mounted(fuse()) &&
-           ::access(fuse().c_str(), F_OK) != 0 && host.recorded().empty();
+           ::access(fuse().c_str(), F_OK) != 0 && !blktap::has_life(fuse()) && host.recorded().empty();
   }
   void write_at(const std::string &node, const std::string &text, off_t offset) {
     const UniqueFd fd(::open(node.c_str(), O_WRONLY | O_CLOEXEC));

@@ -47,13 +47,11 @@ std::int64_t start_program(const std::vector<std::string> &argv, const std::stri
       ::dup2(out, 1);
       ::dup2(out, 2);
       ::close_range(3, ~0u, CLOSE_RANGE_CLOEXEC);
-      for (std::uint32_t i = 0; i < args.n_fds; ++i) {
-        if (args.fds[i].parent_fd != args.fds[i].child_fd) {
-          ::dup2(args.fds[i].parent_fd, args.fds[i].child_fd);
-        } else {
-          ::fcntl(args.fds[i].child_fd, F_SETFD, 0);
-        }
-      }
+      ::usleep(args.n_fds > 0 ? 20000 : 0);  // time for a killed host to be looked after by the next one
+      int aside[4] = {-1, -1, -1, -1};
+      for (std::uint32_t i = 0; i < args.n_fds && i < 4; ++i)
+        aside[i] = ::fcntl(args.fds[i].parent_fd, F_DUPFD_CLOEXEC, 100);
+      for (std::uint32_t i = 0; i < args.n_fds && i < 4; ++i) ::dup2(aside[i], args.fds[i].child_fd);
       ::execvp(argv[0].c_str(), pointers(argv).data());
       ::_exit(127);
     }
