@@ -40,18 +40,16 @@ Result<Match> probe(plugin::Plugin &filetype, const HostFile &file, const std::s
 }
 
 /// The declared filetype's own word: content that it does not recognise at all is not its.
-Result<std::uint64_t> probe_declared(plugin::Plugin &filetype, const std::string &constant,
-                                     const HostFile &file, const std::string &path) {
-  if (filetype.filetype()->probe == nullptr) return std::uint64_t{0};
+Result<void> refuse_unrecognised(plugin::Plugin &filetype, const std::string &constant, const HostFile &file,
+                                 const std::string &path) {
+  if (filetype.filetype()->probe == nullptr) return {};
   auto match = probe(filetype, file, path);
   if (!match) return match.error();
-  if (match->percent == 0) {
-    return Error(kWrongFiletype,
-                 text::cat(quoted(path), ": declared ", constant, ", but its content is not of that filetype",
-                           match->why.empty() ? "" : ": ", text::printable(match->why)),
-                 "name the filetype that it really has, or leave the image out");
-  }
-  return match->percent;
+  if (match->percent > 0) return {};
+  return Error(kWrongFiletype,
+               text::cat(quoted(path), ": declared ", constant, ", but its content is not of that filetype",
+                         match->why.empty() ? "" : ": ", text::printable(match->why)),
+               "name the filetype that it really has, or leave the image out");
 }
 
 Result<void> refuse_claim_of_others(plugin::Registry &registry, const Constant &declared,
@@ -113,10 +111,10 @@ Result<ImageInfo> verify_declared(plugin::Registry &registry, const Constant &fi
   auto plugin = registry.load(filetype);
   if (!plugin) return plugin.error();
   const HostFile file(fd, VBD_FILE_READONLY);
-  auto own = probe_declared(**plugin, filetype.str(), file, path);
-  if (!own) return own.error();
-  // Also when the declared one is sure: a file that is two formats at once is made to deceive.
+  // The others first, for they can name the filetype; also when the declared one is sure of itself, because a
+  // file that is two formats at once is made to deceive.
   if (auto others = refuse_claim_of_others(registry, filetype, file, path); !others) return others.error();
+  if (auto own = refuse_unrecognised(**plugin, filetype.str(), file, path); !own) return own.error();
   auto result = info(registry, filetype, fd, path);
   if (!result) return result.error();
   const std::uint64_t size = result->virtual_size;
