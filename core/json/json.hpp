@@ -23,18 +23,24 @@ using Object = std::vector<std::pair<std::string, Value>>;
 
 class Value {
  public:
-  Value() = default;  // null
-  Value(std::nullptr_t) {}
-  Value(bool b) : v_(b) {}
-  Value(std::int64_t n) : v_(n) {}
-  Value(std::uint64_t n) : v_(n) {}
-  Value(int n) : v_(std::int64_t{n}) {}
-  Value(double n) : v_(n) {}
-  Value(const char *s) : v_(std::string(s)) {}
-  Value(std::string s) : v_(std::move(s)) {}
-  Value(std::string_view s) : v_(std::string(s)) {}
-  Value(Array a) : v_(std::move(a)) {}
-  Value(Object o) : v_(std::move(o)) {}
+  // Out of line, all of them: inlined into long chains of set() they make every caller slow to compile.
+  Value();  // null
+  Value(std::nullptr_t);
+  Value(bool b);
+  Value(std::int64_t n);
+  Value(std::uint64_t n);
+  Value(int n);
+  Value(double n);
+  Value(const char *s);
+  Value(std::string s);
+  Value(std::string_view s);
+  Value(Array a);
+  Value(Object o);
+  Value(const Value &other);
+  Value(Value &&other) noexcept;
+  Value &operator=(const Value &other);
+  Value &operator=(Value &&other) noexcept;
+  ~Value();
 
   [[nodiscard]] bool is_null() const { return std::holds_alternative<std::monostate>(v_); }
   [[nodiscard]] const bool *as_bool() const { return std::get_if<bool>(&v_); }
