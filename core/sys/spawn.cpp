@@ -26,13 +26,15 @@ using std::chrono::milliseconds;
 
 /// The program and its words, in a scope of its own where systemd runs (sd_booted(3) looks at the same
 /// directory): the cgroup of the session or daemon that asked is killed with it, a scope is not. A scope and
-/// not a service, for only then do the descriptors and the process id stay ours.
+/// not a service, for only then do the descriptors and the process id stay ours. Root's alone: others may not
+/// ask the system's manager.
 Result<std::vector<std::string>> words_of(const SpawnSpec &spec) {
   const auto program = find_program(spec.argv[0]);
   if (!program) return program.error();
   std::vector<std::string> words = spec.argv;
   words[0] = *program;
-  if (spec.unit.empty() || ::access("/run/systemd/system", F_OK) != 0) return words;
+  const bool booted = ::access("/run/systemd/system", F_OK) == 0;
+  if (spec.unit.empty() || !booted || ::geteuid() != 0) return words;
   const auto wrapper = find_program("systemd-run");
   if (!wrapper) return words;
   std::vector<std::string> wrapped{*wrapper, "--scope", "--quiet", "--collect", "--unit=" + spec.unit, "--"};

@@ -223,4 +223,5 @@ TEST_CASE("we are refused while QEMU holds an image") {
   CHECK(lock_image(fd.get(), ImageLockMode::stable, path));
   CHECK_FALSE(lock_image(fd.get(), ImageLockMode::exclusive, path).ok());
   CHECK_FALSE(*process_locks_image(reader.pid(), id));
+  CHECK(*process_locks_image(reader.pid(), id, ImageLockMode::stable));
 }

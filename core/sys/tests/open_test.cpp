@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: MIT
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/un.h>
 
@@ -170,6 +174,30 @@ TEST_CASE("open_image_anywhere follows links to the directory but not at the end
   CHECK(open_image_anywhere(store.root + "/none", Access::read).error().is(kNotFound));
   CHECK(open_image_anywhere("", Access::read).error().is(kNotFound));
   CHECK(open_parent(store.scratch / "alias/none").ok());
+}
+
+TEST_CASE("a kernel without openat2 is as strict") {
+  const Store store;
+  store.scratch.directory("store/i");
+  store.scratch.file("store/i/sda", "x");
+  REQUIRE(::symlink("i", (store.root + "/middle").c_str()) == 0);
+  REQUIRE(::symlink("sda", (store.root + "/i/last").c_str()) == 0);
+  const test::OtherProcess old_kernel([&] {
+    sock_filter filter[] = {BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+                            BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_openat2, 0, 1),
+                            BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
+                            BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
+    const sock_fprog program{sizeof filter / sizeof filter[0], filter};
+    if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return false;
+    if (::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0) return false;
+    const bool gone = ::syscall(SYS_openat2, AT_FDCWD, "/", nullptr, 0) < 0 && errno == ENOSYS;
+    const auto refused = [&](const char *name) {
+      const auto fd = store.open(store.root + name);
+      return !fd && fd.error().is(kSymlink);
+    };
+    return gone && store.open(store.root + "/i/sda").ok() && refused("/middle/sda") && refused("/i/last");
+  });
+  CHECK(old_kernel.ready);
 }
 
 TEST_CASE("errors stay one line whatever the name") {
