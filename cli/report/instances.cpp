@@ -84,7 +84,9 @@ json::Value instance_json(const instance::Entry &entry, const std::vector<DiskVi
   const InstanceRecord &record = entry.record;
   json::Value value;
   value.set("schema", "vbdkit.instance/1");
-  for (const auto &[key, member] : *head_json(entry).as_object()) value.set(key, member);
+  const json::Value head = head_json(entry);  // a temporary would be gone in the loop
+  for (const auto &[key, member] : *head.as_object()) value.set(key, member);
+  for (const auto &[key, member] : *head.as_object()) value.set(key, member);
   value.set("disks", disks_json(record.disks, disks));
   add_tail(value, entry);
   value.set("backend", to_json(record.backend)).set("hypervisor", to_json(record.hypervisor));
