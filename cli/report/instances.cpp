@@ -86,7 +86,6 @@ json::Value instance_json(const instance::Entry &entry, const std::vector<DiskVi
   value.set("schema", "vbdkit.instance/1");
   const json::Value head = head_json(entry);  // a temporary would be gone in the loop
   for (const auto &[key, member] : *head.as_object()) value.set(key, member);
-  for (const auto &[key, member] : *head.as_object()) value.set(key, member);
   value.set("disks", disks_json(record.disks, disks));
   add_tail(value, entry);
   value.set("backend", to_json(record.backend)).set("hypervisor", to_json(record.hypervisor));
