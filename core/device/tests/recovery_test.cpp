@@ -26,7 +26,7 @@ device::Record only_record(const DeviceBench &bench) {
 bool changes(const user_regs_struct &regs) {
   switch (regs.orig_rax) {
     case SYS_openat:
-      return (regs.rdx & (O_CREAT | O_TMPFILE)) != 0;
+      return (regs.rdx & O_CREAT) != 0;
     case SYS_open:
       return (regs.rsi & O_CREAT) != 0;
     case SYS_write:
@@ -58,6 +58,12 @@ bool changes(const user_regs_struct &regs) {
   }
 }
 
+bool at_entry(pid_t child) {
+  __ptrace_syscall_info info{};
+  ::ptrace(PTRACE_GET_SYSCALL_INFO, child, sizeof info, &info);
+  return info.op == PTRACE_SYSCALL_INFO_ENTRY;
+}
+
 enum class Ended { killed, completed, untraceable };
 
 /// Runs `body` in a child that is killed before its `nth` changing system call.
@@ -75,13 +81,12 @@ Ended run_until(int nth, const std::function<void()> &body) {
   if (!WIFSTOPPED(status)) return Ended::untraceable;
   ::ptrace(PTRACE_SETOPTIONS, child, nullptr, PTRACE_O_TRACESYSGOOD | PTRACE_O_EXITKILL);
   int seen = 0;
-  bool entering = true;
   while (true) {
     ::ptrace(PTRACE_SYSCALL, child, nullptr, nullptr);
     ::waitpid(child, &status, 0);
     if (WIFEXITED(status) || WIFSIGNALED(status)) return Ended::completed;
     if (!WIFSTOPPED(status) || WSTOPSIG(status) != (SIGTRAP | 0x80)) continue;
-    if (entering) {
+    if (at_entry(child)) {
       user_regs_struct regs{};
       ::ptrace(PTRACE_GETREGS, child, nullptr, &regs);
       if (changes(regs) && ++seen == nth) {
@@ -91,7 +96,6 @@ Ended run_until(int nth, const std::function<void()> &body) {
         return Ended::killed;
       }
     }
-    entering = !entering;
   }
 }
 

@@ -105,7 +105,7 @@ class Bench {
  private:
   void install_plugins() const {
     const char *built = std::getenv("VBD_TEST_PLUGINS");
-    if (built == nullptr) return;
+    REQUIRE_MESSAGE(built != nullptr, "VBD_TEST_PLUGINS must name the folder of the built plugins");
     for (const auto &entry : fs::recursive_directory_iterator(built)) {
       if (!entry.is_regular_file() || entry.path().extension() != ".so") continue;
       const fs::path to = fs::path(root) / "plugins" / entry.path().filename();
