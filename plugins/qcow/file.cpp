@@ -52,6 +52,10 @@ Status File::zero(uint64_t offset, uint64_t length, vbd_error *err) const noexce
   const int32_t error = file_->punch(file_->ctx, offset, length);
   if (error == 0) return VBD_OK;
   if (error != -EOPNOTSUPP && error != -ENOSYS && error != -EINVAL) return fail_errno(err, -error, "punch");
+  return write_zeros(offset, length, err);
+}
+
+Status File::write_zeros(uint64_t offset, uint64_t length, vbd_error *err) const noexcept {
   while (length > 0) {
     const uint64_t now = std::min(length, kZeroChunk);
     if (const Status status = write(kZeros, now, offset, err); status != VBD_OK) return status;

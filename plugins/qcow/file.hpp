@@ -34,6 +34,9 @@ class File {
                              vbd_error *err) const noexcept;
   /// Makes a range of the file read as zeros: punched where possible, else written.
   [[nodiscard]] Status zero(uint64_t offset, uint64_t length, vbd_error *err) const noexcept;
+  [[nodiscard]] Status write_zeros(uint64_t offset, uint64_t length, vbd_error *err) const noexcept;
+  /// Gives the space of a range that nobody reads any more back, if that can be done.
+  void punch(uint64_t offset, uint64_t length) const noexcept { file_->punch(file_->ctx, offset, length); }
   [[nodiscard]] Status truncate(uint64_t bytes, vbd_error *err) const noexcept;
   /// VBD_E_NOTSUP where the filesystem can't.
   [[nodiscard]] Status allocate(uint64_t offset, uint64_t length, vbd_error *err) const noexcept;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "tools.hpp"
 
+#include "configs.hpp"
+
 #include <fcntl.h>
 #include <spawn.h>
 #include <sys/wait.h>
@@ -130,6 +132,15 @@ SparseBytes load(const std::string &path) {
   }
   close(fd);
   return bytes;
+}
+
+std::string qemu_check(const SparseBytes &bytes, bool version1, bool leaks_allowed) {
+  if (version1) return "";  // qemu-img has no check for it
+  const Scratch scratch;
+  save(bytes, scratch.path("image"));
+  const Ran ran = run({"qemu-img", "check", "-f", "qcow2", scratch.path("image")});
+  const bool good = ran.status == 0 || (leaks_allowed && ran.status == 3);  // 3: leaks, qemu-img(1)
+  return good ? "" : "qemu-img check: " + std::to_string(ran.status) + " " + ran.out;
 }
 
 }  // namespace qcow_test
