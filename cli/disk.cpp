@@ -6,6 +6,7 @@
 #include "cli/parser.hpp"
 #include "cli/report/report.hpp"
 #include "cli/session.hpp"
+#include "core/base/log.hpp"
 #include "core/base/text.hpp"
 #include "core/sys/files.hpp"
 
@@ -21,6 +22,13 @@ Result<std::uint32_t> number_of(const Session &session, std::string_view key, st
     return Error{kBadValue, text::cat("--", key, " ", text::printable(text), ": not a number")};
   }
   return number;
+}
+
+/// One line in the system's log for what changes something.
+template <class T>
+Result<T> logged(const std::string &what, bool dry_run, Result<T> result) {
+  if (!dry_run) log::audit("disk " + what, result ? "done" : result.error().message());
+  return result;
 }
 
 Result<device::AttachSpec> attach_spec(Session &session) {
@@ -39,23 +47,23 @@ Result<device::AttachSpec> attach_spec(Session &session) {
 Result<Outcome> attach(Session &session) {
   const auto spec = attach_spec(session);
   if (!spec) return spec.error();
-  const auto attachment = device::attach(session.device(), *spec);
+  const std::string step =
+      text::cat("attach ", spec->id.str(), spec->read_only ? " read-only" : "", " for ", spec->holder);
+  const auto attachment = logged(step, session.dry_run(), device::attach(session.device(), *spec));
   if (!attachment) return attachment.error();
   if (!session.dry_run()) return report::attachment(session.json(), spec->id, *attachment);
-  return report::plan(
-      session.json(),
-      {text::cat("attach ", spec->id.str(), spec->read_only ? " read-only" : "", " for ", spec->holder)},
-      true, "");
+  return report::plan(session.json(), {step}, true, "");
 }
 
 Result<Outcome> detach(Session &session) {
   const auto id = session.logical_id();
   if (!id) return id.error();
   const std::string holder = session.args().value("holder", "cli");
-  if (auto done = device::detach(session.device(), *id, holder, session.dry_run()); !done)
-    return done.error();
-  return report::plan(session.json(), {text::cat("detach ", id->str(), " of ", holder)}, session.dry_run(),
-                      "");
+  const std::string step = text::cat("detach ", id->str(), " of ", holder);
+  const bool dry_run = session.dry_run();
+  const auto done = logged(step, dry_run, device::detach(session.device(), *id, holder, dry_run));
+  if (!done) return done.error();
+  return report::plan(session.json(), {step}, dry_run, "");
 }
 
 Result<Outcome> query(Session &session) {
@@ -110,7 +118,8 @@ Result<Outcome> mount(Session &session) {
   const auto request = mount_request(session);
   if (!request) return request.error();
   if (session.dry_run()) return plan_mount(session, *request);
-  const auto attachment = device::mount(session.device(), *request);
+  const std::string step = text::cat("mount ", request->id.str(), " on ", request->directory);
+  const auto attachment = logged(step, false, device::mount(session.device(), *request));
   if (!attachment) return attachment.error();
   return report::attachment(session.json(), request->id, *attachment);
 }
@@ -122,7 +131,9 @@ Result<Outcome> umount(Session &session) {
   const instance::Plan steps = {text::cat("unmount ", directory),
                                 text::cat("detach ", id->str(), " of mount:", directory)};
   if (!session.dry_run()) {
-    if (auto done = device::umount(session.device(), *id, directory); !done) return done.error();
+    const std::string step = text::cat("umount ", id->str(), " from ", directory);
+    const auto done = logged(step, false, device::umount(session.device(), *id, directory));
+    if (!done) return done.error();
   }
   return report::plan(session.json(), steps, session.dry_run(), "");
 }

@@ -106,7 +106,7 @@ int run(const std::vector<std::string> &args) {
 int main(int argc, char **argv) {
   using namespace vbd::cli;
   const bool has_stdout = guard_standard_descriptors();
-  if (argc == 2 && (std::string_view(argv[1]) == "--version" || std::string_view(argv[1]) == "-V")) {
+  if (argc > 1 && (std::string_view(argv[1]) == "--version" || std::string_view(argv[1]) == "-V")) {
     return print(report::version_text(), vbd::Exit::done);
   }
   const int status = run({argv + 1, argv + argc});

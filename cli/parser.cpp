@@ -64,12 +64,13 @@ Error unknown_option(const VerbSpec &verb, const std::string &given, const std::
 }
 
 Result<void> refuse_extras(const Tree &tree, const VerbSpec &verb, const std::string &hint) {
-  const std::vector<std::string> extras = tree.app.remaining();
+  std::vector<std::string> extras = tree.app.remaining();
+  std::erase(extras, "--");  // the library keeps it among them
   if (extras.empty()) return {};
   const auto option = std::find_if(extras.begin(), extras.end(), [](const std::string &word) {
     return word.size() > 1 && word.front() == '-';
   });
-  if (option != extras.end() && *option != "--") return unknown_option(verb, *option, hint);
+  if (option != extras.end()) return unknown_option(verb, *option, hint);
   return Error{kBadArgument, text::cat("unexpected argument '", text::printable(extras.front()), "'"), hint};
 }
 
@@ -116,6 +117,33 @@ Result<void> read_arguments(const Tree &tree, Arguments &out, const std::string 
   return {};
 }
 
+/// "--name=" is a value, an empty one; the library would take the next word for it. "--flag=x" has no
+/// meaning.
+Result<std::vector<std::string>> normalize(const Tree &tree, const std::vector<std::string> &rest,
+                                           const std::string &hint) {
+  std::vector<std::string> out;
+  for (std::size_t i = 0; i < rest.size(); ++i) {
+    if (rest[i] == "--") {
+      out.insert(out.end(), rest.begin() + static_cast<std::ptrdiff_t>(i), rest.end());
+      break;
+    }
+    const std::size_t equals = rest[i].starts_with("--") ? rest[i].find('=') : std::string::npos;
+    const auto known = std::find_if(tree.options.begin(), tree.options.end(), [&](const auto &pair) {
+      return equals != std::string::npos &&
+             has_name(*pair.first, std::string_view(rest[i]).substr(0, equals));
+    });
+    if (known == tree.options.end()) {
+      out.push_back(rest[i]);
+    } else if (known->first->takes == Takes::nothing || known->first->takes == Takes::count) {
+      return Error{kBadValue, text::cat("--", key_of(*known->first), " takes no value"), hint};
+    } else {
+      out.push_back(rest[i].substr(0, equals));
+      out.push_back(rest[i].substr(equals + 1));
+    }
+  }
+  return out;
+}
+
 bool wants_help(const Tree &tree) {
   return std::any_of(tree.options.begin(), tree.options.end(), [](const auto &pair) {
     return key_of(*pair.first) == "help" && pair.second->count() > 0;
@@ -124,14 +152,17 @@ bool wants_help(const Tree &tree) {
 
 }  // namespace
 
-Result<Arguments> parse_verb(const NounSpec &noun, const VerbSpec &verb, std::vector<std::string> rest) {
+Result<Arguments> parse_verb(const NounSpec &noun, const VerbSpec &verb,
+                             const std::vector<std::string> &rest) {
   const std::string hint = help_hint(noun, verb);
   Tree tree;
   Arguments out;
   try {
     build(tree, verb);
-    std::reverse(rest.begin(), rest.end());  // the library takes them from the back
-    tree.app.parse(std::move(rest));
+    auto words = normalize(tree, rest, hint);
+    if (!words) return words.error();
+    std::reverse(words->begin(), words->end());  // the library takes them from the back
+    tree.app.parse(*std::move(words));
   } catch (const CLI::ParseError &e) {
     return Error{kBadArgument, text::printable(e.what()), hint};
   }

@@ -16,6 +16,6 @@ inline constexpr ErrorKind kBadValue{"usage.value", Exit::usage};
 
 /// `rest` as find_words left it. With --help in it nothing else is checked: the result has "help".
 [[nodiscard]] Result<Arguments> parse_verb(const NounSpec &noun, const VerbSpec &verb,
-                                           std::vector<std::string> rest);
+                                           const std::vector<std::string> &rest);
 
 }  // namespace vbd::cli

@@ -51,7 +51,7 @@ TEST_CASE("a closed pipe is an error, no signal, and SIGPIPE stays as it was") {
   CHECK_FALSE(write_stdout("x\n").ok());
   struct sigaction now {};
   ::sigaction(SIGPIPE, nullptr, &now);
-  CHECK(now.sa_handler == SIG_DFL);
+  CHECK((now.sa_handler == SIG_DFL));
 }
 
 TEST_CASE("colours") {
