@@ -35,8 +35,8 @@ json::Value references_json(const std::vector<image::ImageInfo::Reference> &refe
 
 /// Facts that have a line of their own, or that say the same as one.
 bool is_told(const std::string &key) {
-  return key == "virtual_size" || key == "node" || key == "read_only" || key.starts_with("prop.") ||
-         key.starts_with("reference.");
+  return key == "virtual_size" || key == "node" || key == "attached" || key == "read_only" ||
+         key.starts_with("prop.") || key.starts_with("reference.");
 }
 
 void add_facts(std::vector<std::pair<std::string, std::string>> &pairs, const plugin::Facts &facts) {
