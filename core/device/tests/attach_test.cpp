@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT
+#include <sys/wait.h>
+
 #include "core/device/tests/device_bench.hpp"
 
 using namespace vbd;
@@ -207,4 +209,83 @@ TEST_CASE("attach: on a read-only filesystem the lock file lies in the run direc
   CHECK(attached->read_only);
   const auto detached = bench.detach("ro/sda");
   CHECK_MESSAGE(detached.ok(), (detached.ok() ? "" : detached.error().message()));
+}
+
+TEST_CASE("attach: two starters at once, exactly one gets the disk") {
+  DeviceBench bench;
+  NEED_DEVICES(bench, "attach at once");
+  bench.make_raw("sda", 8 << 20);
+  for (int round = 0; round < 5; ++round) {
+    std::vector<pid_t> children;
+    for (const char *holder : {"cli", "instance:web", "ganeti:vol"}) {
+      const pid_t child = ::fork();
+      REQUIRE(child >= 0);
+      if (child == 0) ::_exit(bench.attach("sda", holder).ok() ? 0 : 1);
+      children.push_back(child);
+    }
+    int won = 0;
+    for (const pid_t child : children) {
+      int status = 0;
+      ::waitpid(child, &status, 0);
+      if (WIFEXITED(status) && WEXITSTATUS(status) == 0) ++won;
+    }
+    CHECK(won == 1);
+    CHECK(bench.loops_of("sda") == 1);
+    const auto holders = bench.status("sda").attachment.holders;
+    REQUIRE(holders.size() == 1);
+    REQUIRE(bench.detach("sda", holders.front()).ok());
+  }
+}
+
+TEST_CASE("attach: a qcow2 of QEMU's own tools through its storage daemon, written, detached, still clean") {
+  DeviceBench bench;
+  NEED_DEVICES(bench, "attach qcow2");
+  VBD_REQUIRE_OR_SKIP(
+      bench.run({"qemu-storage-daemon", "--version"}) == 0 && ::access("/dev/fuse", R_OK | W_OK) == 0,
+      "attach qcow2", "needs qemu-storage-daemon and /dev/fuse");
+  REQUIRE(bench.run({"qemu-img", "create", "-q", "-f", "qcow2", bench.image("sda"), "32M"}) == 0);
+  REQUIRE(bench.run({"qemu-io", "-f", "qcow2", "-c", "write -P 7 24M 1M", bench.image("sda")}) == 0);
+  const device::AttachSpec spec{
+      bench.id("sda", "FD_BLKTAP", "FT_QCOW"), "cli", false, {{"backend", "qsd"}}, 512, false};
+  const auto attached = device::attach(bench.context(), spec);
+  REQUIRE_MESSAGE(attached.ok(), attached.error().message());
+  CHECK(attached->facts.text("backend") == "qsd");
+  const auto again = device::attach(bench.context(), spec);
+  REQUIRE_MESSAGE(again.ok(), again.error().message());
+  CHECK(again->node == attached->node);
+  CHECK(bench.run({"qemu-img", "convert", "-O", "raw", bench.image("sda"), bench.image("copy")}) != 0);
+  const auto rendered = device::render(bench.context(), {spec.id, "xm", "sda1", false, {}});
+  REQUIRE_MESSAGE(rendered.ok(), rendered.error().message());
+  CHECK(*rendered == "tap:qcow2:" + bench.image("sda") + ",sda1,w");
+
+  REQUIRE(bench.run({"mkfs.ext4", "-q", "-F", attached->node}) == 0);
+  const std::string directory = bench.make("mnt");
+  const int mounted = ::mount(attached->node.c_str(), directory.c_str(), "ext4", 0, "");
+  REQUIRE(mounted == 0);
+  test::spill(directory + "/file", "hello");
+  CHECK(device::detach(bench.context(), spec.id, "cli").error().is(device::kDeviceBusy));
+  REQUIRE(::umount2(directory.c_str(), 0) == 0);
+  const auto detached = device::detach(bench.context(), spec.id, "cli");
+  REQUIRE_MESSAGE(detached.ok(), detached.error().message());
+  CHECK(bench.run_files().empty());
+  std::string said;
+  CHECK_MESSAGE(bench.run({"qemu-img", "check", bench.image("sda")}, &said) == 0, said);
+  REQUIRE(bench.run({"qemu-img", "convert", "-O", "raw", bench.image("sda"), bench.image("copy")}) == 0);
+  CHECK(test::slurp(bench.image("copy")).find("hello") != std::string::npos);
+}
+
+TEST_CASE("attach: a qcow2 that names a second file is refused before any helper sees it") {
+  DeviceBench bench;
+  NEED_DEVICES(bench, "attach with a backing file");
+  VBD_REQUIRE_OR_SKIP(bench.run({"qemu-img", "--version"}) == 0, "attach with a backing file",
+                      "needs qemu-img");
+  REQUIRE(bench.run({"qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", "/etc/passwd",
+                     bench.image("sda"), "10M"}) == 0);
+  const auto refused = device::attach(
+      bench.context(), {bench.id("sda", "FD_BLKTAP", "FT_QCOW"), "cli", false, {}, 512, false});
+  REQUIRE_FALSE(refused.ok());
+  CHECK(refused.error().exit() == Exit::refused);
+  CHECK_MESSAGE(refused.error().message().find("/etc/passwd") != std::string::npos,
+                refused.error().message());
+  CHECK(bench.run_files().empty());
 }

@@ -10,6 +10,7 @@
 #include <algorithm>
 
 #include "core/device/device.hpp"
+#include "core/device/record.hpp"
 #include "core/image/tests/bench.hpp"
 #include "core/sys/host.hpp"
 #include "core/sys/locks.hpp"
@@ -22,6 +23,10 @@ class DeviceBench : public Bench {
  public:
   DeviceBench() { ok = ok && ::geteuid() == 0 && ::access("/dev/loop-control", W_OK) == 0; }
   ~DeviceBench() override {
+    for (const std::string &mounted : mounts()) {
+      if (!mounted.starts_with(settings.run_dir)) ::umount2(mounted.c_str(), 0);
+    }
+    give_up_all();
     for (const std::string &mounted : mounts()) ::umount2(mounted.c_str(), MNT_DETACH);
     const auto loops = sys::loop_devices();
     if (!loops) return;
@@ -71,6 +76,15 @@ class DeviceBench : public Bench {
   }
 
  private:
+  /// Whatever a failed test left attached, helper processes included.
+  void give_up_all() const {
+    const auto records = device::Records(settings.run_dir).all();
+    if (!records) return;
+    for (const device::Record &record : *records) {
+      const LogicalId left{constant(record.driver.c_str()), constant(record.filetype.c_str()), record.image};
+      for (const std::string &holder : record.holders) (void)device::detach(context(), left, holder).ok();
+    }
+  }
   [[nodiscard]] std::vector<std::string> mounts() const {
     std::vector<std::string> below;
     std::ifstream file("/proc/self/mounts");
