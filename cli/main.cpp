@@ -11,6 +11,7 @@
 #include "cli/build_info.hpp"
 #include "cli/complete.hpp"
 #include "cli/help.hpp"
+#include "cli/manual.hpp"
 #include "cli/nouns.hpp"
 #include "cli/parser.hpp"
 #include "cli/report/report.hpp"
@@ -88,6 +89,7 @@ int run(const std::vector<std::string> &args) {
   const Nouns nouns = all_nouns();
   if (!args.empty() && args[0] == "__complete")
     return print(complete(nouns, {args.begin() + 1, args.end()}), Exit::done);
+  if (!args.empty() && args[0] == "__manual") return print(manual(nouns), Exit::done);
   const Looks looks = looks_of(args);
   const auto words = find_words(nouns, args);
   if (!words) return fail(words.error(), looks);

@@ -120,7 +120,7 @@ class Attach(Sandbox):
             self.assertEqual(f.read().strip(), "512")
         with open(f"/sys/block/{os.path.basename(node)}/loop/dio") as f:
             dio = f.read().strip() == "1"
-        self.assertEqual(self.vbd_json("disk", "query", disk)["direct_io"], dio)
+        self.assertEqual(self.vbd_json("disk", "query", disk)["facts"]["direct_io"], dio)
         self.vbd("disk", "detach", disk)
 
     def test_somebody_elses_loop_device(self):
@@ -224,7 +224,7 @@ class Blktap(Sandbox):
         with open(node, "rb") as f:
             f.seek(200 * MiB)
             self.assertEqual(f.read(MiB), b"\x5a" * MiB)
-        self.assertEqual(self.vbd_json("disk", "query", disk)["backend"], "qsd")
+        self.assertEqual(self.vbd_json("disk", "query", disk)["facts"]["backend"], "qsd")
         for words in (["convert", "-f", "qcow2", "-O", "raw", path, os.path.join(self.dir, "out")],
                       ["create", "-f", "qcow2", path, "1M"]):
             self.assertNotEqual(support.run("qemu-img", *words).returncode, 0, words)
@@ -265,7 +265,7 @@ class Blktap(Sandbox):
         self.vbd("disk", "attach", disk)
         for pid in self.our_processes():
             os.kill(pid, 9)
-        self.assertEqual(self.vbd_json("disk", "query", disk, rc=None if False else 0)["state"], "broken")
+        self.assertEqual(self.vbd_json("disk", "query", disk, rc=0)["state"], "broken")
         self.vbd("disk", "detach", disk)
         self.assert_nothing_left()
 
