@@ -25,20 +25,25 @@ Error untrusted(const std::string &path, const std::string &component, const std
   return Error(kUntrusted, message + why, hint);
 }
 
+/// Closing a file is safe advice; closing a directory such as /tmp is not.
+std::string close_it(const std::string &change, const std::string &path, const std::string &component) {
+  if (component == path) return text::cat(change, " ", text::printable(path));
+  return "put the plugin into a directory that only root can change, with all directories above it";
+}
+
 /// What is wrong with the owner or the mode of `component`, if anything.
 std::optional<Error> check_owner(const sys::FileInfo &st, const std::string &path,
                                  const std::string &component) {
   if (st.uid != 0 && st.uid != sys::effective_uid()) {
     return untrusted(path, component, text::cat("belongs to user ", st.uid, ", not to root"),
-                     text::cat("chown root ", text::printable(component)));
+                     close_it("chown root", path, component));
   }
   if ((st.mode & kOthersWrite) != 0) {
-    return untrusted(path, component, "is writable by others",
-                     text::cat("chmod o-w ", text::printable(component)));
+    return untrusted(path, component, "is writable by others", close_it("chmod o-w", path, component));
   }
   if ((st.mode & kGroupWrites) != 0 && st.gid != 0) {
     return untrusted(path, component, text::cat("is writable by its group ", st.gid),
-                     text::cat("chmod g-w ", text::printable(component)));
+                     close_it("chmod g-w", path, component));
   }
   return std::nullopt;
 }

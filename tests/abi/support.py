@@ -43,6 +43,17 @@ def compile_plugin(output, source, *flags, include=INCLUDE, compiler=None, std=N
     return output
 
 
+def clean_chain(path):
+    """What the trust rule wants of path and all above it."""
+    while True:
+        st = os.stat(path)
+        if st.st_uid not in (0, os.geteuid()) or st.st_mode & 0o002 or (st.st_mode & 0o020 and st.st_gid != 0):
+            return False
+        if path == os.path.dirname(path):
+            return True
+        path = os.path.dirname(path)
+
+
 class Case(unittest.TestCase):
     """self.dir is a directory of its own with a trusted chain."""
 
@@ -53,8 +64,8 @@ class Case(unittest.TestCase):
 
     def setUp(self):
         base = "/var/lib" if os.geteuid() == 0 else os.path.expanduser("~")
-        if not os.access(base, os.W_OK):
-            skip(self.id(), f"{base} can't be written: no trusted directory")
+        if not os.access(base, os.W_OK) or not clean_chain(os.path.realpath(base)):
+            skip(self.id(), f"{base} is not writable or not trusted, nor would be plugins below it")
         self.dir = os.path.realpath(tempfile.mkdtemp(prefix="vbdkit-test.", dir=base))
         os.chmod(self.dir, 0o755)
         self.addCleanup(shutil.rmtree, self.dir, ignore_errors=True)

@@ -30,7 +30,7 @@ class Symbols(unittest.TestCase):
                 self.assertEqual(done.returncode, 0, done.stderr)
 
     def test_built_for_safety(self):
-        """now, relro and nodelete, as docs/plugins.md asks of everybody."""
+        """now, relro and nodelete, as docs/plugin-authors.md asks of everybody."""
         for file in FILES:
             with self.subTest(file=os.path.basename(file)):
                 dynamic = support.run(["readelf", "-dlW", file]).stdout

@@ -8,7 +8,18 @@
 #include <fstream>
 #include <string>
 
+#include <sys/stat.h>
 #include <unistd.h>
+
+/// What the trust rule wants of `path` and all above it, judged apart from the code under test.
+inline bool clean_chain(std::filesystem::path path) {
+  for (;; path = path.parent_path()) {
+    struct stat st {};
+    if (::stat(path.c_str(), &st) != 0 || (st.st_uid != 0 && st.st_uid != ::geteuid())) return false;
+    if ((st.st_mode & S_IWOTH) != 0 || ((st.st_mode & S_IWGRP) != 0 && st.st_gid != 0)) return false;
+    if (path == path.parent_path()) return true;
+  }
+}
 
 /// A directory of its own, in a place that the trust rule accepts; removed at the end. `ok` false: there is
 /// none.
@@ -18,7 +29,8 @@ class TrustedDir {
     const char *home = std::getenv("HOME");
     for (const std::string &base :
          {std::string(::geteuid() == 0 ? "/var/lib" : ""), std::string(home == nullptr ? "" : home)}) {
-      if (base.empty()) continue;
+      std::error_code none;
+      if (base.empty() || !clean_chain(std::filesystem::canonical(base, none)) || none) continue;
       std::string name = base + "/vbdkit-test.XXXXXX";
       if (::mkdtemp(name.data()) == nullptr) continue;
       path = std::filesystem::canonical(name).string();

@@ -76,8 +76,10 @@ int32_t detach(void *self, const vbd_request *request, vbd_sink *, vbd_error *er
   if (fd < 0) return fail(err, errno == EBUSY ? VBD_E_BUSY : VBD_E_IO, node + ": " + std::strerror(errno));
   ::close(fd);
   const char *const argv[] = {"losetup", "--detach", node.c_str(), nullptr};
-  std::string nothing;
-  return losetup(self, argv, -1, nothing, err);
+  std::string left;
+  if (const int32_t status = losetup(self, argv, -1, left, err)) return status;
+  if (const int32_t status = find_node(self, request, left, err)) return status;
+  return left.empty() ? int32_t{VBD_OK} : fail(err, VBD_E_BUSY, left + " is still open somewhere");
 }
 
 int32_t query(void *self, const vbd_request *request, vbd_sink *sink, vbd_error *err) noexcept {
