@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: MIT
 #include "cli/cluster_init.hpp"
 
-#include <sys/stat.h>
-
 #include "cli/parser.hpp"
 #include "core/base/log.hpp"
 #include "core/base/text.hpp"
 #include "core/config/yaml.hpp"
+#include "core/sys/components.hpp"
 #include "core/sys/files.hpp"
 #include "manager/instance/catalog.hpp"
 
@@ -16,11 +15,6 @@ namespace {
 constexpr const char *kConfigFile = "/etc/vbdkit/vbdkit.yaml";
 constexpr std::uint32_t kDirectoryMode = 0755;
 constexpr std::uint32_t kConfigMode = 0644;
-
-bool exists(const std::string &path) {
-  struct stat info {};
-  return ::stat(path.c_str(), &info) == 0;
-}
 
 std::string config_text(const config::Settings &settings) {
   return text::cat(
@@ -32,7 +26,7 @@ std::string config_text(const config::Settings &settings) {
 /// The configuration as it will be read afterwards. A file named with --config may be one that this makes.
 Result<config::Settings> settings_of(Session &session, const std::string &file) {
   config::Settings settings;
-  if (session.args().has("config") && !exists(file)) {
+  if (session.args().has("config") && !sys::path_exists(file)) {
     auto defaults = session.default_settings();
     if (!defaults) return defaults;
     settings = *std::move(defaults);
@@ -46,7 +40,7 @@ Result<config::Settings> settings_of(Session &session, const std::string &file) 
     return Error{kBadValue, text::cat("--file-storage-dir: ", checked.error().message()),
                  checked.error().hint()};
   }
-  if (exists(file) && wanted != settings.file_storage_dir) {
+  if (sys::path_exists(file) && wanted != settings.file_storage_dir) {
     return Error{kBadValue,
                  text::cat("--file-storage-dir ", text::printable(wanted),
                            ": the configuration already says ", text::printable(settings.file_storage_dir)),
@@ -72,7 +66,7 @@ Result<instance::Plan> init_cluster(Session &session) {
   if (!settings) return settings.error();
   instance::Plan steps;
   for (const std::string &directory : {settings->file_storage_dir, settings->state_dir, settings->run_dir}) {
-    if (exists(directory)) continue;
+    if (sys::path_exists(directory)) continue;
     steps.push_back(text::cat("make directory ", directory));
     if (session.dry_run()) continue;
     if (auto made = sys::make_dirs(directory, kDirectoryMode); !made) return made.error();
@@ -80,7 +74,7 @@ Result<instance::Plan> init_cluster(Session &session) {
   if (!session.dry_run()) {  // the catalog makes its own part of state_dir
     if (const auto names = instance::Catalog(*settings).lock_names(); !names) return names.error();
   }
-  if (!exists(file)) {
+  if (!sys::path_exists(file)) {
     steps.push_back(text::cat("write configuration ", file));
     if (!session.dry_run()) {
       if (auto written = write_config(file, *settings); !written) return written.error();

@@ -104,7 +104,7 @@ Result<Outcome> config(Session &session) {
 
 constexpr OptionSpec kAddOptions[] = {
     {"-t,--disk-template", Takes::value, "file:WORDS",
-     "WORDS: path=DIR, driver=NAME, filetype=NAME, reuse, and options of the plugins, with commas between"},
+     "path=DIR, driver=NAME, filetype=NAME, reuse, options of plugins; commas between"},
     {"--disk", Takes::values, "N:size=SIZE",
      "disk N; also mode=ro|rw, filetype=, driver=, and options of the plugins"},
     {"-n,--node", Takes::value, "NODE[:SECONDARY]", "primary and secondary node; default: this host"},

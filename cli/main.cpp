@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: MIT
 // vbd: finds the verb, runs it, prints what it gives.
-#include <unistd.h>
-
 #include <array>
 #include <cstdlib>
 #include <string>
@@ -61,7 +59,7 @@ int print(std::string_view text, Exit exit) {
 
 int fail(const Error &error, const Looks &looks) {
   if (looks.json) return print(report::error_json(error), error.exit());
-  write_stderr(report::error_text(error, wants_color(looks.color, STDERR_FILENO)));
+  write_stderr(report::error_text(error, wants_color(looks.color, kStderr)));
   return static_cast<int>(error.exit());
 }
 
@@ -107,10 +105,9 @@ int run(const std::vector<std::string> &args) {
 
 int main(int argc, char **argv) {
   using namespace vbd::cli;
-  const bool has_stdout = guard_standard_descriptors();
+  guard_standard_descriptors();
   if (argc > 1 && (std::string_view(argv[1]) == "--version" || std::string_view(argv[1]) == "-V")) {
     return print(report::version_text(), vbd::Exit::done);
   }
-  const int status = run({argv + 1, argv + argc});
-  return status == 0 && !has_stdout ? static_cast<int>(vbd::Exit::failed) : status;
+  return run({argv + 1, argv + argc});
 }

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "cli/session.hpp"
 
-#include <unistd.h>
-
 #include <utility>
 
 #include "cli/build_info.hpp"
@@ -37,7 +35,7 @@ Result<config::Settings> Session::default_settings() const {
 }
 
 bool Session::color() const {
-  return wants_color(arguments_.value("color", "auto"), STDOUT_FILENO);
+  return wants_color(arguments_.value("color", "auto"), kStdout);
 }
 
 plugin::Registry &Session::registry() {

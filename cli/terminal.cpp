@@ -30,15 +30,12 @@ bool is_set(const char *name) {
 
 }  // namespace
 
-bool guard_standard_descriptors() {
-  bool stdout_was_open = true;
+void guard_standard_descriptors() {
   for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; ++fd) {
     if (::fcntl(fd, F_GETFD) != -1) continue;
-    if (fd == STDOUT_FILENO) stdout_was_open = false;
     // The lowest free number is this one, for those below are open by now.
-    if (::open("/dev/null", O_RDWR) != fd) std::_Exit(1);
+    if (::open("/dev/null", fd == STDERR_FILENO ? O_WRONLY : O_RDONLY) != fd) std::_Exit(1);
   }
-  return stdout_was_open;
 }
 
 bool wants_color(std::string_view when, int fd) {

@@ -11,9 +11,11 @@ namespace vbd::cli {
 
 inline constexpr ErrorKind kOutput{"output.failed", Exit::failed};
 
+inline constexpr int kStdout = 1, kStderr = 2;
+
 /// A closed descriptor 0, 1 or 2 would be given to the first file that is opened, and our output would go
-/// into it: such are opened on /dev/null. Returns false when stdout was closed. First thing in main.
-[[nodiscard]] bool guard_standard_descriptors();
+/// into it: such are opened on /dev/null, stdout so that writing fails as before. First thing in main.
+void guard_standard_descriptors();
 
 /// `when` is auto, always or never; auto: a terminal, TERM not dumb, NO_COLOR not set (no-color.org).
 [[nodiscard]] bool wants_color(std::string_view when, int fd);

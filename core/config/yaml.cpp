@@ -25,6 +25,8 @@ class Handler : public YAML::EventHandler {
   explicit Handler(const std::string &name) : name_(name) {}
 
   [[nodiscard]] const std::optional<Error> &problem() const { return problem_; }
+  /// A flow list or map that is never closed looks like a key to the library, before it sees the end.
+  [[nodiscard]] bool may_be_unclosed() const { return !problem_ || bad_key_; }
   [[nodiscard]] bool has_root() const { return has_root_; }
   [[nodiscard]] Node take() { return std::move(root_); }
   [[nodiscard]] Mark mark_of(const YAML::Mark &mark) const { return {name_, mark.line + 1, mark.column + 1}; }
@@ -82,7 +84,10 @@ class Handler : public YAML::EventHandler {
   void open(const YAML::Mark &mark, const std::string &tag, YAML::anchor_t anchor, Node::Kind kind) {
     if (!plain(mark, tag, anchor)) return;
     if (open_.size() == kMaxDepth) return refuse(mark, text::cat("more than ", kMaxDepth, " levels"));
-    if (wants_key()) return refuse(mark, "a key must be a word");
+    if (wants_key()) {
+      bad_key_ = true;
+      return refuse(mark, "a key must be a word");
+    }
     Node made = node(mark, kind);
     made.key = next_key();
     open_.push_back({std::move(made), std::nullopt});
@@ -137,6 +142,7 @@ class Handler : public YAML::EventHandler {
   std::vector<Open> open_;
   Node root_;
   bool has_root_ = false;
+  bool bad_key_ = false;
   std::optional<Error> problem_;
 };
 
@@ -169,7 +175,7 @@ Result<Node> parse_checked(std::string_view text, const std::string &name) {
     while (!handler.problem() && parser.HandleNextDocument(handler)) {
     }
   } catch (const YAML::Exception &e) {
-    if (!handler.problem()) {
+    if (handler.may_be_unclosed()) {
       return Error{kBadYaml, text::cat(handler.mark_of(e.mark).str(), ": ", text::printable(e.msg))};
     }
   } catch (const std::exception &e) {

@@ -1,16 +1,12 @@
 // SPDX-License-Identifier: MIT
 #include "core/device/record.hpp"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
 
 #include "core/base/log.hpp"
 #include "core/base/text.hpp"
 #include "core/device/record_json.hpp"
+#include "core/sys/components.hpp"
 #include "core/sys/host.hpp"
 
 namespace vbd::device {
@@ -28,31 +24,29 @@ std::string record_name(const sys::FileId &file) {
 
 /// RUN_DIR is the administrator's own place: links in it are followed. Missing: no descriptor.
 Result<sys::Fd> open_directory(const std::string &path) {
-  sys::Fd fd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!fd && errno != ENOENT) return sys::errno_error(text::cat("open ", text::printable(path)), errno);
+  auto fd = sys::open_directory(path);
+  if (!fd && fd.error().is(sys::kNotFound)) return sys::Fd();
   return fd;
 }
 
 Result<sys::Fd> make_directory(const std::string &path, std::uint32_t mode) {
   if (auto made = sys::make_dirs(path, mode); !made) return made.error();
-  auto fd = open_directory(path);
-  if (fd && !*fd) return sys::errno_error(text::cat("open ", text::printable(path)), ENOENT);
-  return fd;
+  return sys::open_directory(path);
 }
 
 /// One level only: below it may be a mount of the driver's, whose files are not ours to delete.
 Result<void> remove_flat_directory(int parent, const std::string &name, const std::string &path) {
-  const sys::Fd directory(::openat(parent, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-  if (!directory) {
-    if (errno == ENOENT) return {};
-    return sys::errno_error(text::cat("open ", text::printable(path)), errno);
-  }
-  auto names = sys::list_dir(directory.get());
+  const auto directory = sys::open_directory_at(parent, name, path);
+  if (!directory && directory.error().is(sys::kNotFound)) return {};
+  if (!directory) return directory.error();
+  auto names = sys::list_dir(directory->get());
   if (!names) return names.error();
   for (const std::string &entry : *names) {
-    if (::unlinkat(directory.get(), entry.c_str(), 0) == 0 || errno == ENOENT) continue;
-    if (::unlinkat(directory.get(), entry.c_str(), AT_REMOVEDIR) == 0) continue;
-    return sys::errno_error(text::cat("remove ", text::printable(path), "/", text::printable(entry)), errno);
+    const auto info = sys::file_info_at(directory->get(), entry);
+    if (!info) continue;  // gone meanwhile
+    auto removed = info->is_directory() ? sys::remove_dir_at(directory->get(), entry)
+                                        : sys::unlink_at(directory->get(), entry);
+    if (!removed) return removed.error().at(text::printable(path));
   }
   return sys::remove_dir_at(parent, name);
 }

@@ -2,8 +2,8 @@
 #include "core/base/log.hpp"
 #include "core/base/size.hpp"
 #include "core/base/text.hpp"
-#include "core/image/host_file.hpp"
 #include "core/image/image.hpp"
+#include "core/sys/host_file.hpp"
 #include "core/sys/locks.hpp"
 #include "core/sys/usage.hpp"
 
@@ -97,7 +97,7 @@ Result<void> create(plugin::Registry &registry, int directory, const std::string
 
   auto temp = sys::TempFile::create(directory, name, spec.ownership);
   if (!temp) return temp.error().at(where);
-  const HostFile file(temp->fd(), spec.sync ? 0u : std::uint32_t{VBD_FILE_NO_SYNC});
+  const sys::HostFile file(temp->fd(), spec.sync ? 0u : std::uint32_t{VBD_FILE_NO_SYNC});
   plugin::Request request;
   request.image = path;
   request.file = file.file();
@@ -124,7 +124,7 @@ Result<void> remove(plugin::Registry &registry, const Constant &filetype, int di
   if (found->note.ops.contains("remove")) {
     auto plugin = registry.load(filetype);
     if (!plugin) return plugin.error();
-    const HostFile file(fd->get());
+    const sys::HostFile file(fd->get());
     plugin::Request request;
     request.image = path;
     request.file = file.file();

@@ -4,8 +4,8 @@
 #include "core/base/log.hpp"
 #include "core/base/size.hpp"
 #include "core/base/text.hpp"
-#include "core/image/host_file.hpp"
 #include "core/image/image.hpp"
+#include "core/sys/host_file.hpp"
 
 namespace vbd::image {
 namespace {
@@ -30,7 +30,7 @@ struct Match {
   std::uint64_t percent = 0;
   std::string why;
 };
-Result<Match> probe(plugin::Plugin &filetype, const HostFile &file, const std::string &path) {
+Result<Match> probe(plugin::Plugin &filetype, const sys::HostFile &file, const std::string &path) {
   plugin::Request request;
   request.image = path;
   request.file = file.file();
@@ -40,8 +40,8 @@ Result<Match> probe(plugin::Plugin &filetype, const HostFile &file, const std::s
 }
 
 /// The declared filetype's own word: content that it does not recognise at all is not its.
-Result<void> refuse_unrecognised(plugin::Plugin &filetype, const std::string &constant, const HostFile &file,
-                                 const std::string &path) {
+Result<void> refuse_unrecognised(plugin::Plugin &filetype, const std::string &constant,
+                                 const sys::HostFile &file, const std::string &path) {
   if (filetype.filetype()->probe == nullptr) return {};
   auto match = probe(filetype, file, path);
   if (!match) return match.error();
@@ -53,7 +53,7 @@ Result<void> refuse_unrecognised(plugin::Plugin &filetype, const std::string &co
 }
 
 Result<void> refuse_claim_of_others(plugin::Registry &registry, const Constant &declared,
-                                    const HostFile &file, const std::string &path) {
+                                    const sys::HostFile &file, const std::string &path) {
   for (const plugin::Listed &listed : registry.list()) {
     if (!listed.problem.empty() || listed.shadowed || listed.note.kind != PluginKind::filetype) continue;
     if (listed.constant == declared.str() || !listed.note.ops.contains("probe")) continue;
@@ -84,7 +84,7 @@ Result<ImageInfo> info(plugin::Registry &registry, const Constant &filetype, int
   auto file_info = sys::file_info(fd);
   if (!file_info) return file_info.error().at(quoted(path));
 
-  const HostFile file(fd, VBD_FILE_READONLY);
+  const sys::HostFile file(fd, VBD_FILE_READONLY);
   plugin::Request request;
   request.image = path;
   request.file = file.file();
@@ -110,7 +110,7 @@ Result<ImageInfo> verify_declared(plugin::Registry &registry, const Constant &fi
                                   const std::string &path) {
   auto plugin = registry.load(filetype);
   if (!plugin) return plugin.error();
-  const HostFile file(fd, VBD_FILE_READONLY);
+  const sys::HostFile file(fd, VBD_FILE_READONLY);
   // The others first, for they can name the filetype; also when the declared one is sure of itself, because a
   // file that is two formats at once is made to deceive.
   if (auto others = refuse_claim_of_others(registry, filetype, file, path); !others) return others.error();

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "core/plugin/registry.hpp"
 
-#include <dirent.h>
 #include <stdlib.h>
 
 #include <algorithm>
@@ -11,7 +10,8 @@
 #include "core/base/text.hpp"
 #include "core/plugin/loaded.hpp"
 #include "core/plugin/trust.hpp"
-#include "core/sys/errors.hpp"
+#include "core/sys/components.hpp"
+#include "core/sys/files.hpp"
 
 namespace vbd::plugin {
 namespace {
@@ -39,7 +39,7 @@ Result<Found> open_plugin(const std::string &path) {
   return Found{path, std::move(*note)};
 }
 
-/// "fd-xen-loop.so" -> FD_XEN_LOOP; "" when it is no plugin's file name.
+/// "fd-my-loop.so" -> FD_MY_LOOP; "" when it is no plugin's file name.
 std::string constant_of(const std::string &file) {
   if (file.size() < 7 || !file.ends_with(".so") || !(file.starts_with("fd-") || file.starts_with("ft-")))
     return {};
@@ -52,12 +52,13 @@ std::string constant_of(const std::string &file) {
 /// Plugins' file names, sorted. Nothing of the files is looked at.
 std::vector<std::string> plugin_files(const std::string &directory) {
   std::vector<std::string> names;
-  const std::unique_ptr<DIR, int (*)(DIR *)> stream(::opendir(directory.c_str()), ::closedir);
-  if (!stream) return names;
-  while (const dirent *entry = ::readdir(stream.get())) {
-    if (!constant_of(entry->d_name).empty()) names.emplace_back(entry->d_name);
+  const auto opened = sys::open_directory(directory);
+  if (!opened) return names;
+  const auto all = sys::list_dir(opened->get());
+  if (!all) return names;
+  for (const std::string &name : *all) {
+    if (!constant_of(name).empty()) names.push_back(name);
   }
-  std::sort(names.begin(), names.end());
   return names;
 }
 

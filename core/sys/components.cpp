@@ -36,6 +36,18 @@ Result<Fd> open_for_reading(int directory, const std::string &name, const std::s
   return open_at(directory, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, shown);
 }
 
+Result<Fd> open_directory(const std::string &path) {
+  return open_at(AT_FDCWD, path, O_RDONLY | O_DIRECTORY, path);
+}
+
+Result<Fd> open_directory_at(int directory, const std::string &name, const std::string &shown) {
+  return open_at(directory, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, shown);
+}
+
+bool path_exists(const std::string &path) {
+  return ::faccessat(AT_FDCWD, path.c_str(), F_OK, AT_EACCESS) == 0;
+}
+
 Result<std::size_t> read_at(int fd, void *to, std::size_t length, std::uint64_t offset) {
   std::size_t done = 0;
   while (done < length) {

@@ -21,6 +21,13 @@ namespace vbd::sys {
 /// The same for reading; a link is an error.
 [[nodiscard]] Result<Fd> open_for_reading(int directory, const std::string &name, const std::string &shown);
 
+/// A directory by its path, links in it followed; kNotFound when it is missing.
+[[nodiscard]] Result<Fd> open_directory(const std::string &path);
+/// A directory below another, no link.
+[[nodiscard]] Result<Fd> open_directory_at(int directory, const std::string &name, const std::string &shown);
+/// Something is there, links followed.
+[[nodiscard]] bool path_exists(const std::string &path);
+
 /// Bytes read at `offset`: less than `length` only at the end of the file.
 [[nodiscard]] Result<std::size_t> read_at(int fd, void *to, std::size_t length, std::uint64_t offset);
 

@@ -12,7 +12,9 @@ from support import MiB, Sandbox
 
 CHANGES = ("mkdirat,mkdir,renameat2,renameat,rename,linkat,link,unlinkat,unlink,rmdir,ftruncate,fallocate,write,pwrite64,"
            "fsync,fdatasync,fchmod,fchown,mount,umount2,clone,clone3,vfork,copy_file_range,sendfile")
-OPENS = "openat,openat2,ioctl"
+# openat is left out: the scan of /proc for users of an image opens hundreds of files, and what a creating one makes is
+# seen by the kill before the next change.
+OPENS = "openat2,ioctl"
 # A sanitized binary under strace is slow: every STRIDE-th call only, another one in each round.
 STRIDE = 7 if support.SANITIZED else 1
 

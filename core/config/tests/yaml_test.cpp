@@ -57,6 +57,8 @@ TEST_CASE("what strict means, with positions") {
   CHECK(error_of("[a]: 1\n").find("a key must be a word") != std::string::npos);
   CHECK(error_of("~: 1\n").find("a key must be a word") != std::string::npos);
   CHECK(error_of("a: [1\n").find("f.yaml:") == 0);
+  CHECK(error_of("[loop, raw").find("a key") == std::string::npos);
+  CHECK(error_of("[loop, raw").find("f.yaml:") == 0);
   CHECK(error_of("a: b: c\n").find("f.yaml:1:") == 0);
   CHECK(error_of("a: \"\x01\"\n") == "f.yaml:1:5: a control character, or text that is not UTF-8");
   CHECK(error_of("a: 1\n\x04: 2\n").find("f.yaml:2:1: ") == 0);

@@ -135,6 +135,51 @@ TEST_CASE(
   CHECK(n < 400);
 }
 
+TEST_CASE("recovery: attach and detach through a helper process killed before changing system calls") {
+  DeviceBench bench;
+  NEED_DEVICES(bench, "helper killed");
+  VBD_REQUIRE_OR_SKIP(
+      bench.run({"qemu-storage-daemon", "--version"}) == 0 && ::access("/dev/fuse", R_OK | W_OK) == 0,
+      "helper killed", "needs qemu-storage-daemon and /dev/fuse");
+  REQUIRE(bench.run({"qemu-img", "create", "-q", "-f", "qcow2", bench.image("sda"), "8M"}) == 0);
+  const LogicalId id = bench.id("sda", "FD_BLKTAP", "FT_QCOW");
+  const device::AttachSpec spec{id, "cli", false, {{"backend", "qsd"}}, 512, false};
+  const auto context = bench.context();
+  (void)bench.registry->load(id.driver);
+  (void)bench.registry->load(id.filetype);
+  const int step = std::getenv("VBD_SOAK") != nullptr ? 1 : 17;  // every call takes minutes
+  for (const bool attaching : {true, false}) {
+    Ended ended = Ended::killed;
+    for (int n = 1; n < 600 && ended == Ended::killed; n += step) {
+      CAPTURE(attaching);
+      CAPTURE(n);
+      if (!attaching) REQUIRE(device::attach(context, spec).ok());
+      ended = run_until(n, [&] {
+        if (attaching) {
+          (void)device::attach(context, spec).ok();
+        } else {
+          (void)device::detach(context, id, "cli").ok();
+        }
+      });
+      if (ended == Ended::untraceable) {
+        VBD_REQUIRE_OR_SKIP(false, "helper killed", "no ptrace");
+      }
+      const auto seen = device::query(context, id);
+      REQUIRE_MESSAGE(seen.ok(), seen.error().message());
+      if (n % 2 == 0) {
+        const auto attached = device::attach(context, spec);
+        REQUIRE_MESSAGE(attached.ok(), attached.error().message());
+      }
+      const auto detached = device::detach(context, id, "cli");
+      REQUIRE_MESSAGE(detached.ok(), detached.error().message());
+      REQUIRE(device::scan(context, true).ok());
+      REQUIRE(bench.run_files().empty());
+      REQUIRE_FALSE(sys::find_usage(DeviceBench::file_id(bench.image("sda")))->any());
+    }
+    CHECK(ended == Ended::completed);
+  }
+}
+
 TEST_CASE(
     "recovery: detach killed before any changing system call is finished by the next detach or undone by "
     "attach") {

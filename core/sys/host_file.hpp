@@ -8,7 +8,7 @@
 
 #include "core/sys/fd.hpp"
 
-namespace vbd::image {
+namespace vbd::sys {
 
 class HostFile {
  public:
@@ -22,4 +22,4 @@ class HostFile {
   vbd_file file_;
 };
 
-}  // namespace vbd::image
+}  // namespace vbd::sys

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "core/image/host_file.hpp"
+#include "core/sys/host_file.hpp"
 
 #include <fcntl.h>
 #include <sys/ioctl.h>
@@ -12,7 +12,7 @@
 #include <cstdint>
 #include <limits>
 
-namespace vbd::image {
+namespace vbd::sys {
 namespace {
 
 constexpr std::uint64_t kMaxOffset = static_cast<std::uint64_t>(std::numeric_limits<off_t>::max());
@@ -172,4 +172,4 @@ HostFile::HostFile(int fd, std::uint32_t flags) : fd_(fd), file_{} {
   file_.sync = read_only || (flags & VBD_FILE_NO_SYNC) != 0 ? no_sync : host_sync;
 }
 
-}  // namespace vbd::image
+}  // namespace vbd::sys

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "core/image/host_file.hpp"
+#include "core/sys/host_file.hpp"
 
 #include <doctest/doctest.h>
 #include <fcntl.h>
@@ -35,7 +35,7 @@ std::uint64_t blocks(int fd) {
 
 TEST_CASE("host file: reads what it wrote, short only at the end, never padded") {
   Scratch scratch;
-  const vbd::image::HostFile host(scratch.fd.get());
+  const vbd::sys::HostFile host(scratch.fd.get());
   const vbd_file *file = host.file();
   const std::string text = "vbdkit";
   REQUIRE(file->write(file->ctx, text.data(), text.size(), 1000) == 6);
@@ -55,7 +55,7 @@ TEST_CASE("host file: reads what it wrote, short only at the end, never padded")
 
 TEST_CASE("host file: map tells holes from data; punch gives space back and reads zero") {
   Scratch scratch;
-  const vbd::image::HostFile host(scratch.fd.get());
+  const vbd::sys::HostFile host(scratch.fd.get());
   const vbd_file *file = host.file();
   constexpr std::uint64_t kMiB = 1 << 20;
   const std::vector<char> data(kMiB, 'd');
@@ -92,7 +92,7 @@ TEST_CASE("host file: map tells holes from data; punch gives space back and read
 
 TEST_CASE("host file: a read-only one changes nothing, whatever the descriptor may do") {
   Scratch scratch;
-  const vbd::image::HostFile host(scratch.fd.get(), VBD_FILE_READONLY);
+  const vbd::sys::HostFile host(scratch.fd.get(), VBD_FILE_READONLY);
   const vbd_file *file = host.file();
   CHECK(file->write(file->ctx, "x", 1, 0) == -EBADF);
   CHECK(file->truncate(file->ctx, 10) == -EBADF);
