@@ -21,14 +21,14 @@ CrashOptions options_for(const Config &config, uint64_t seed) {
   options.largest = 24u << 10;
   options.flush_one_in = 4;
   options.random_images = 3;
-  options.max_images = 250;
+  options.max_images = 120;
   return options;
 }
 
 }  // namespace
 
 TEST_CASE("a power cut leaves at worst leaks") {
-  const Deadline deadline(seconds_for(12, 0.4));
+  const Deadline deadline(seconds_for(6, 0.4));
   uint64_t images = 0, cuts = 0;
   for (uint64_t seed = 1; seed == 1 || !deadline.passed(); ++seed) {
     for (const Config &config : configs()) {
@@ -47,7 +47,7 @@ TEST_CASE("a power cut leaves at worst leaks") {
 
 TEST_CASE("qemu-img finds at worst leaks after a power cut") {
   VBD_REQUIRE_OR_SKIP(have("qemu-img"), "qcow.crash.qemu", "qemu-img is not installed");
-  const uint64_t wanted = seconds_for(0, 1) > 0 ? 40 : 6;
+  const uint64_t wanted = seconds_for(0, 1) > 0 ? 40 : 2;
   for (const Config &config : configs()) {
     const bool v1 = std::string(config.name).starts_with("v1");
     if (v1) continue;  // qemu-img can't check version 1
