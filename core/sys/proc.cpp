@@ -143,13 +143,24 @@ std::optional<ProcessState> process_state(std::int64_t pid) {
   return state;
 }
 
+namespace {
+
+/// Ended at any moment while it was looked at: then it has nothing open. Z and X: proc(5), "stat".
+bool has_ended(std::int64_t pid) {
+  const auto state = process_state(pid);
+  if (!state) return ::access(text::cat("/proc/", pid).c_str(), F_OK) != 0;
+  return state->state == 'Z' || state->state == 'X';
+}
+
+}  // namespace
+
 bool visit_open_files(std::int64_t pid, const std::function<void(const OpenFile &)> &visit) {
   const Fd process(::open(text::cat("/proc/", pid).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!process) return errno == ENOENT;  // gone: nothing open
+  if (!process) return has_ended(pid);
   const Fd fds(::openat(process.get(), "fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!fds) return errno == ENOENT || errno == ESRCH;
+  if (!fds) return has_ended(pid);
   const auto names = list_dir(fds.get());
-  if (!names) return false;
+  if (!names) return has_ended(pid);
   OpenFile file;
   for (const std::string &name : *names) {
     file.fd = name;
