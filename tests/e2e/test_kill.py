@@ -209,7 +209,7 @@ class NoSpace(Injected):
                 return template.endswith(("when=1", "when=2", "when=3"))
             self.assertEqual(done.returncode, 1, f"{template}: {done.stderr}")
             self.assertEqual(len(errors), 1, f"{template}: {done.stderr}")
-            if "error[io.output]" in errors[0]:
+            if "error[output.failed]" in errors[0]:
                 check_ok()
                 return True
             left = {p: s for p, s in self.snapshot(self.storage).items() if not p.endswith(".vbdkit.lock")}
