@@ -21,7 +21,7 @@ constexpr uint32_t kDriverSize = offsetof(vbd_driver_ops, deactivate) + sizeof(v
 constexpr uint32_t kFiletypeSize = offsetof(vbd_filetype_ops, image) + sizeof(void *);
 constexpr uint32_t kImageSize = offsetof(vbd_image_ops, commit) + sizeof(void *);
 constexpr uint32_t kLargest = 4096;
-constexpr std::size_t kMaxText = 1024;
+constexpr std::size_t kMaxStructText = 1024;
 
 using Ops = std::set<std::string>;
 
@@ -87,7 +87,7 @@ Result<void> Describer::check_strings() const {
                                                                       {"url", p.url}}};
   for (const auto &[field, value] : strings) {
     if (value == nullptr) return error(kBadStruct, text::cat("vbd_plugin.", field, " is NULL"));
-    if (::strnlen(value, kMaxText) == kMaxText || !text::is_printable_utf8(value)) {
+    if (::strnlen(value, kMaxStructText) == kMaxStructText || !text::is_printable_utf8(value)) {
       return error(kBadStruct, text::cat("vbd_plugin.", field, " is not one line of text"));
     }
   }

@@ -49,7 +49,7 @@ std::string read_fds(const vbd_fd_map *fds, uint32_t n, std::vector<sys::FdMap> 
   return {};
 }
 
-std::string one_line(const std::string &lines) {
+std::string helper_line(const std::string &lines) {
   std::string line;
   for (const std::string &part : text::split(lines, '\n')) {
     if (!part.empty()) line += text::cat(line.empty() ? "" : "; ", text::printable(part));
@@ -79,7 +79,7 @@ int32_t run(void *ctx, vbd_run_args *args, vbd_error *err) noexcept {
     if (!done) return give_error(done.error(), err);
     args->exit_status = done->exit_status;
     give_output(done->output, *args);
-    const std::string said = one_line(done->last_lines);
+    const std::string said = helper_line(done->last_lines);
     if (said.empty()) return static_cast<int32_t>(VBD_OK);
     const std::string &constant = static_cast<HostServices *>(ctx)->constant();
     log::debug(text::cat(constant, ": ", spec.argv.front(), ": ", said));

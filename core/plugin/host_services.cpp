@@ -10,7 +10,7 @@
 namespace vbd::plugin {
 namespace {
 
-constexpr std::size_t kMaxValue = 4095;
+constexpr std::size_t kMaxStateValue = 4095;
 
 HostServices &services(void *ctx) {
   return *static_cast<HostServices *>(ctx);
@@ -65,7 +65,7 @@ int32_t state_put(void *ctx, const char *key, const char *value, vbd_error *err)
       return give_text(VBD_E_INVAL, "a bad key for the record", err);
     if (value == nullptr) return answer(context->put_state(key, nullptr), err);
     const std::string text(value);
-    if (text.size() > kMaxValue || text.find('\n') != std::string::npos) {
+    if (text.size() > kMaxStateValue || text.find('\n') != std::string::npos) {
       return give_text(VBD_E_INVAL, "a value for the record is one line of at most 4095 bytes", err);
     }
     return answer(context->put_state(key, &text), err);

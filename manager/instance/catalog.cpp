@@ -14,7 +14,7 @@ using text::cat;
 
 constexpr std::size_t kPointerLimit = 64 * 1024;
 constexpr std::chrono::milliseconds kNamesPatience{10000};
-constexpr std::string_view kSuffix = ".yaml";
+constexpr std::string_view kPointerSuffix = ".yaml";
 
 Entry entry_of(const config::Pointer &pointer, State state, std::string reason) {
   Entry entry;
@@ -101,15 +101,15 @@ Result<std::vector<std::string>> Catalog::names() const {
   if (!files) return files.error().at(names_path());
   std::vector<std::string> names;
   for (const auto &file : *files) {
-    if (!file.ends_with(kSuffix) || file.starts_with(".")) continue;
-    names.push_back(file.substr(0, file.size() - kSuffix.size()));
+    if (!file.ends_with(kPointerSuffix) || file.starts_with(".")) continue;
+    names.push_back(file.substr(0, file.size() - kPointerSuffix.size()));
   }
   return names;
 }
 
 Result<std::optional<config::Pointer>> Catalog::pointer(const std::string &name) const {
   if (auto good = check_instance_name(name); !good) return good.error();
-  const std::string path = cat(names_path(), "/", name, kSuffix);
+  const std::string path = cat(names_path(), "/", name, kPointerSuffix);
   auto content = sys::read_file(path, kPointerLimit);
   if (!content) {
     if (content.error().is(sys::kNotFound)) return std::optional<config::Pointer>{};
@@ -188,7 +188,7 @@ Result<void> Catalog::write_pointer(const InstanceRecord &record) const {
   auto directory = open_names();
   if (!directory) return directory.error();
   const std::string content = config::write_pointer({record.name, record.uuid, record.directory});
-  auto created = sys::create_file_at(directory->get(), cat(record.name, kSuffix), content, 0644);
+  auto created = sys::create_file_at(directory->get(), cat(record.name, kPointerSuffix), content, 0644);
   if (created) return {};
   if (created.error().is(sys::kExists)) {
     return Error(kInstanceExists, cat("instance ", record.name, ": exists already on this host"));
@@ -200,7 +200,7 @@ Result<void> Catalog::remove_pointer(const std::string &name) const {
   if (auto good = check_instance_name(name); !good) return good.error();
   auto directory = open_names();
   if (!directory) return directory.error();
-  if (auto gone = sys::unlink_at(directory->get(), cat(name, kSuffix)); !gone) return gone.error();
+  if (auto gone = sys::unlink_at(directory->get(), cat(name, kPointerSuffix)); !gone) return gone.error();
   return sys::sync_fd(directory->get());
 }
 

@@ -19,7 +19,7 @@ namespace {
 
 using text::cat;
 
-constexpr std::chrono::milliseconds kPatience{10000};
+constexpr std::chrono::milliseconds kRemovePatience{10000};
 
 std::string path_of(const InstanceRecord &record, const DiskRecord &disk) {
   return logical_id(record, disk).path;
@@ -91,7 +91,7 @@ Result<InstanceRecord> read_again(const Manager &manager, const Site &site, cons
 }
 
 Result<void> do_remove(const Manager &manager, const InstanceRecord &known, const RemoveSpec &spec) {
-  auto site = open_site(manager.settings, known.directory, kPatience);
+  auto site = open_site(manager.settings, known.directory, kRemovePatience);
   if (!site) return site.error();
   auto record = read_again(manager, *site, known);
   if (!record) return record.error();

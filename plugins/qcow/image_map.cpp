@@ -7,7 +7,7 @@
 namespace vbdkit::qcow {
 
 namespace {
-constexpr uint64_t kLargeFile = 4ull << 30;
+constexpr uint64_t kMapLargeFile = 4ull << 30;
 
 bool joins(const vbd_extent &last, const vbd_extent &next) {
   if (last.kind != next.kind || last.file != next.file) return false;
@@ -71,7 +71,7 @@ uint64_t Image::unmapped_until(uint64_t guest_cluster, uint64_t end) const noexc
     const uint64_t table = l1_[index] & mask;
     // A table that was never written, in a file with more holes than anybody could read: looked up, not read.
     if (table != 0 &&
-        !(header_.file_size > kLargeFile && !writable_ && file_.is_hole(table, header_.l2_bytes())))
+        !(header_.file_size > kMapLargeFile && !writable_ && file_.is_hole(table, header_.l2_bytes())))
       break;
     ++index;
   }

@@ -114,7 +114,8 @@ Status Image::prepare_writing(const vbd_request *request, vbd_error *err) {
 }
 
 Status Image::close(vbd_error *err) {
-  if (!writable_ || failed_) return VBD_OK;
+  if (!writable_) return VBD_OK;
+  if (failed_) return fail(err, VBD_E_IO, "qcow.failed", 0, "the image's tables could not be written");
   Status status = give_up(0, ~0ull, err);
   const bool changed = marked_;
   if (status == VBD_OK && changed) status = flush(err);

@@ -7,7 +7,7 @@ namespace vbdkit::qcow {
 
 namespace {
 
-constexpr uint64_t kFixed = 40;       // bytes before the extra data
+constexpr uint64_t kSnapshotFixed = 40;       // bytes before the extra data
 constexpr uint32_t kMaxExtra = 1024;  // QEMU's QCOW_MAX_SNAPSHOT_EXTRA_DATA
 const char *const kBeyond = "qcow.snapshots_beyond_eof";
 
@@ -26,7 +26,7 @@ Status check_l1(const Header &header, const Snapshot &snapshot, vbd_error *err) 
 
 /// Reads one entry at *at and moves it behind.
 Status read_one(const File &file, const Header &header, uint64_t *at, Snapshot *out, vbd_error *err) {
-  unsigned char raw[kFixed];
+  unsigned char raw[kSnapshotFixed];
   if (const Status s = file.read(raw, sizeof raw, *at, kBeyond, err); s != VBD_OK) return s;
   out->l1_offset = be64(raw, 0);
   out->l1_entries = be32(raw, 8);
@@ -41,11 +41,11 @@ Status read_one(const File &file, const Header &header, uint64_t *at, Snapshot *
   unsigned char more[16];
   if (extra >= 8) {
     const uint64_t known = std::min<uint64_t>(extra, sizeof more);
-    if (const Status s = file.read(more, known, *at + kFixed, kBeyond, err); s != VBD_OK) return s;
+    if (const Status s = file.read(more, known, *at + kSnapshotFixed, kBeyond, err); s != VBD_OK) return s;
     out->vm_state_size = be64(more, 0);
     if (extra >= 16) out->disk_size = be64(more, 8);
   }
-  const uint64_t text = *at + kFixed + extra;
+  const uint64_t text = *at + kSnapshotFixed + extra;
   out->id.resize(id_length);
   out->name.resize(name_length);
   if (const Status s = file.read(out->id.data(), id_length, text, kBeyond, err); s != VBD_OK) return s;

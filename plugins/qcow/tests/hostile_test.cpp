@@ -59,9 +59,9 @@ Verdict run_stage(Stage stage, const vbd_file *file) {
 }  // namespace
 
 TEST_CASE("valid parents pass everything") {
-  for (const auto &[name, image] : parents()) {
-    CAPTURE(name);
-    const MemoryFile file(image, VBD_FILE_READONLY);
+  for (const auto &one : parents()) {
+    CAPTURE(one.first);
+    const MemoryFile file(one.second, VBD_FILE_READONLY);
     for (const Stage stage : {Stage::info, Stage::open, Stage::read, Stage::check}) {
       const Verdict verdict = run_stage(stage, file.file());
       CHECK_MESSAGE(verdict.status == VBD_OK, verdict.reason << " " << verdict.text);
