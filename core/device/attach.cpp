@@ -185,6 +185,13 @@ Result<std::map<std::string, std::string>> examine(const Disk &disk) {
   if (auto allowed = image::check_references(*info, disk.context.settings, disk.place.path); !allowed) {
     return allowed.error();
   }
+  // The ABI hands a driver one file: what lies in a second one would silently read as zeros.
+  if (!info->references.empty()) {
+    return Error(image::kReference,
+                 text::cat(disk.shown(), ": it keeps data in a second file, ",
+                           text::printable(info->references.front().name), ", which no driver serves"),
+                 "make one file of it first, for example with qemu-img convert");
+  }
   const std::string unmet = plugin::unmet_need(disk.driver->note(), filetype->note, info->properties);
   if (!unmet.empty()) {
     return Error(plugin::kNotPaired, text::cat(disk.shown(), ": ", disk.id.driver.str(), " ", unmet));

@@ -133,7 +133,7 @@ Result<void> check_references(const ImageInfo &info, const config::Settings &set
                                       " \"", text::printable(first.name), "\"");
   if (settings.references == config::ReferencePolicy::deny) {
     return Error(kReference, named + ", which the configuration refuses",
-                 "write it without references (vbd image copy), or set references: below-allowed-dirs");
+                 "make one file of it, or set references: below-allowed-dirs");
   }
   const auto allowed = sys::resolve_allowed(settings.allowed_dirs);
   for (const auto &reference : info.references) {

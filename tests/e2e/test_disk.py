@@ -269,6 +269,17 @@ class Blktap(Sandbox):
         self.vbd("disk", "detach", disk)
         self.assert_nothing_left()
 
+    def test_backing_file_is_never_shown_as_zeros(self):
+        """Policy may allow the reference; a driver gets one file only, so attaching it is refused all the same."""
+        self.write_config("references: below-allowed-dirs\n")
+        base, top = os.path.join(self.storage, "base"), os.path.join(self.storage, "top.qcow2")
+        with open(base, "wb") as f:
+            f.write(b"y" * MiB)
+        made = support.run("qemu-img", "create", "-f", "qcow2", "-b", base, "-F", "raw", top)
+        self.assertEqual(made.returncode, 0, made.stderr)
+        self.vbd("disk", "attach", self.logical_id(top, "FT_QCOW", "FD_BLKTAP"), rc=5)
+        self.assert_nothing_left()
+
     def test_references_and_encryption_are_refused_before_a_helper_sees_them(self):
         secret = os.path.join(self.dir, "secret")
         with open(secret, "wb") as f:
