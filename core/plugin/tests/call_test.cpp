@@ -118,8 +118,8 @@ TEST_CASE("every status has its exit code") {
       {VBD_E_TIMEOUT, Exit::failed},  {VBD_E_REFERENCE, Exit::refused}, {VBD_E_REFUSED, Exit::refused}};
   vbd_error error{};
   for (const auto &[status, exit] : exits) {
-    CAPTURE(status);
     const Error made = status_error(status, error, "FT_X", "info");
+    CAPTURE(made.message());
     CHECK(made.exit() == exit);
     CHECK(made.message().find("status") == std::string::npos);
   }
