@@ -80,8 +80,8 @@ std::vector<unsigned char> data(Random &random, const std::string &pattern, uint
   const std::string kind = pattern == "mixed" ? (random.chance(2) ? "text" : "random") : pattern;
   if (kind == "zeros") return bytes;
   for (uint64_t i = 0; i < length; ++i)
-    bytes[i] = static_cast<unsigned char>(kind == "text" ? "a line of text, over and over\n"[i % 30]
-                                                         : random.next());
+    bytes[i] = kind == "text" ? static_cast<unsigned char>("a line of text, over and over\n"[i % 30])
+                              : static_cast<unsigned char>(random.next());
   return bytes;
 }
 
