@@ -36,8 +36,8 @@ spdlog::level::level_enum to_spdlog(Level level) {
   return spdlog::level::debug;
 }
 
-/// Made by the first message. No time stamps: a terminal needs none, journald and a calling daemon add their own.
-/// Never destroyed, so that a message of a late destructor or thread finds it.
+/// Made by the first message. No time stamps: a terminal needs none, journald and a calling daemon add their
+/// own. Never destroyed, so that a message of a late destructor or thread finds it.
 spdlog::logger &logger() {
   static spdlog::logger *const made = [] {
     auto *fresh = new spdlog::logger("vbd", std::make_shared<spdlog::sinks::stderr_sink_mt>());

@@ -14,10 +14,18 @@ void set_level(Level level);
 [[nodiscard]] bool enabled(Level level);
 void write(Level level, std::string_view text);
 
-inline void error(std::string_view text) { write(Level::error, text); }
-inline void warn(std::string_view text) { write(Level::warn, text); }
-inline void info(std::string_view text) { write(Level::info, text); }
-inline void debug(std::string_view text) { write(Level::debug, text); }
+inline void error(std::string_view text) {
+  write(Level::error, text);
+}
+inline void warn(std::string_view text) {
+  write(Level::warn, text);
+}
+inline void info(std::string_view text) {
+  write(Level::info, text);
+}
+inline void debug(std::string_view text) {
+  write(Level::debug, text);
+}
 
 /// One line about a mutation into syslog (the journal where there is one): what was asked, by which
 /// user id, and how it ended. Never fails the caller.

@@ -14,7 +14,8 @@ inline constexpr ErrorKind kBadSize{"usage.size", Exit::usage};
 
 /// How a number without a suffix is read, and which suffixes there are.
 enum class SizeStyle {
-  instance,  ///< as cluster managers have it: none = MiB; m g t, mb mib ..., any case, decimals allowed, powers of 1024
+  instance,  ///< as cluster managers have it: none = MiB; m g t, mb mib ..., any case, decimals allowed,
+             ///< powers of 1024
   plain      ///< bytes, or an integer with K M G T (powers of 1024)
 };
 

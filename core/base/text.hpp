@@ -11,11 +11,15 @@
 
 namespace vbd::text {
 
-inline void append(std::string &out, std::string_view part) { out += part; }
-inline void append(std::string &out, char part) { out += part; }
+inline void append(std::string &out, std::string_view part) {
+  out += part;
+}
+inline void append(std::string &out, char part) {
+  out += part;
+}
 template <class N>
-  requires(std::is_integral_v<N> && !std::is_same_v<N, char> && !std::is_same_v<N, bool>)
-void append(std::string &out, N part) {
+requires(std::is_integral_v<N> && !std::is_same_v<N, char> &&
+         !std::is_same_v<N, bool>) void append(std::string &out, N part) {
   out += std::to_string(part);
 }
 
@@ -41,7 +45,8 @@ template <class... Parts>
 [[nodiscard]] std::string printable(std::string_view text);
 
 /// Candidates by edit distance to `word`, nearest first; equal distances in the given order.
-[[nodiscard]] std::vector<std::string> nearest_first(std::string_view word, std::vector<std::string> candidates);
+[[nodiscard]] std::vector<std::string> nearest_first(std::string_view word,
+                                                     std::vector<std::string> candidates);
 
 /// The one candidate near enough to be a slip of the pen, or "".
 [[nodiscard]] std::string did_you_mean(std::string_view word, std::span<const std::string> candidates);

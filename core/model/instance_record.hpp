@@ -37,7 +37,7 @@ struct OperationRecord {
   std::string verb;                ///< "add", "remove"
   std::string started;             ///< RFC 3339, UTC
   std::vector<std::string> files;  ///< names that it may have created (add) or removes (remove)
-  bool made_directory = false;     ///< add: the instance's directory is its own work and goes when it is undone
+  bool made_directory = false;  ///< add: the instance's directory is its own work and goes when it is undone
 };
 
 /// Who may write this instance's disks: node, its boot, and for whom.

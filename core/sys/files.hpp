@@ -27,7 +27,7 @@ struct FileInfo {
   std::uint64_t size = 0;       ///< bytes
   std::uint64_t allocated = 0;  ///< bytes on disk: st_blocks * 512
   std::uint64_t links = 0;
-  std::uint32_t mode = 0;       ///< st_mode
+  std::uint32_t mode = 0;  ///< st_mode
   std::uint32_t uid = 0, gid = 0;
   // The type bits of inode(7).
   [[nodiscard]] bool is_regular() const { return (mode & 0170000) == 0100000; }
@@ -59,7 +59,8 @@ struct AllowedDir {
 
 /// Opens a regular file below an allowed directory by the same rules, O_NONBLOCK, never creating.
 /// kSymlink, kNotRegular, kNotFound, kOutside, kUnsafeParent name the component.
-[[nodiscard]] Result<Fd> open_image_below(const std::string &path, const std::vector<AllowedDir> &allowed, Access access);
+[[nodiscard]] Result<Fd> open_image_below(const std::string &path, const std::vector<AllowedDir> &allowed,
+                                          Access access);
 
 /// Opens any regular file that the caller may open; only the last component may not be a link.
 [[nodiscard]] Result<Fd> open_image_anywhere(const std::string &path, Access access);
@@ -85,11 +86,12 @@ struct Ownership {
   std::uint32_t mode = 0600;
 };
 
-/// A new file under a temporary name ".vbd-NAME.RANDOM.tmp" beside its final one, O_EXCL, read-write. Unlinked by the
-/// destructor unless published. `name` stays as it is.
+/// A new file under a temporary name ".vbd-NAME.RANDOM.tmp" beside its final one, O_EXCL, read-write.
+/// Unlinked by the destructor unless published. `name` stays as it is.
 class TempFile {
  public:
-  [[nodiscard]] static Result<TempFile> create(int directory, const std::string &name, const Ownership &ownership = {});
+  [[nodiscard]] static Result<TempFile> create(int directory, const std::string &name,
+                                               const Ownership &ownership = {});
   TempFile(TempFile &&) noexcept;
   TempFile &operator=(TempFile &&) noexcept;
   ~TempFile();
@@ -122,17 +124,19 @@ class TempFile {
 [[nodiscard]] Result<void> make_dir_at(int directory, const std::string &name, std::uint32_t mode);
 /// mkdir -p with fsync of each parent; existing directories are fine.
 [[nodiscard]] Result<void> make_dirs(const std::string &path, std::uint32_t mode);
-[[nodiscard]] Result<void> unlink_at(int directory, const std::string &name);  ///< missing is fine
+[[nodiscard]] Result<void> unlink_at(int directory, const std::string &name);      ///< missing is fine
 [[nodiscard]] Result<void> remove_dir_at(int directory, const std::string &name);  ///< missing is fine
-/// A directory gets another name beside: rename(2) replaces nothing but an empty directory, on every filesystem.
+/// A directory gets another name beside: rename(2) replaces nothing but an empty directory, on every
+/// filesystem.
 [[nodiscard]] Result<void> rename_dir_at(int directory, const std::string &from, const std::string &to);
 [[nodiscard]] Result<void> sync_fd(int fd);
 
 /// Of the filesystem that a descriptor lies on.
 struct FilesystemInfo {
   std::uint64_t free_bytes = 0, total_bytes = 0;
-  std::string type;      ///< "ext4", "nfs", ... as mountinfo says, or the magic number in hex
-  bool shared = false;   ///< other hosts may reach it: nfs, cifs, smb3, ceph, gfs2, ocfs2, glusterfs, 9p, afs, lustre, gpfs, ...
+  std::string type;     ///< "ext4", "nfs", ... as mountinfo says, or the magic number in hex
+  bool shared = false;  ///< other hosts may reach it: nfs, cifs, smb3, ceph, gfs2, ocfs2, glusterfs, 9p, afs,
+                        ///< lustre, gpfs, ...
   bool read_only = false;
 };
 [[nodiscard]] Result<FilesystemInfo> filesystem_info(int fd);

@@ -14,9 +14,9 @@ namespace vbd::sys {
 [[nodiscard]] std::string host_name();
 /// /proc/sys/kernel/random/boot_id
 [[nodiscard]] Result<std::string> boot_id();
-[[nodiscard]] Result<std::string> new_uuid();     ///< random, version 4, lower case
-[[nodiscard]] std::string now_rfc3339();          ///< "2026-01-31T12:00:00Z"
-[[nodiscard]] bool is_root();                     ///< effective uid 0
+[[nodiscard]] Result<std::string> new_uuid();  ///< random, version 4, lower case
+[[nodiscard]] std::string now_rfc3339();       ///< "2026-01-31T12:00:00Z"
+[[nodiscard]] bool is_root();                  ///< effective uid 0
 /// Where the running vbd was installed: "/usr" for "/usr/bin/vbd"; from /proc/self/exe.
 [[nodiscard]] std::string install_prefix();
 /// Field 22 of /proc/PID/stat; nothing when there is no such process.

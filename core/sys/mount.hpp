@@ -22,7 +22,8 @@ struct MountSpec {
 [[nodiscard]] Result<void> mount_node(const MountSpec &spec);
 /// Not lazy: busy is kInUse, naming the processes.
 [[nodiscard]] Result<void> unmount(const std::string &directory);
-/// Filesystem type by its magic in the first 128 KiB (ext2/3/4, xfs, btrfs, vfat, iso9660, squashfs, swap), "" unknown.
+/// Filesystem type by its magic in the first 128 KiB (ext2/3/4, xfs, btrfs, vfat, iso9660, squashfs, swap),
+/// "" unknown.
 [[nodiscard]] Result<std::string> filesystem_type(const std::string &node);
 
 }  // namespace vbd::sys

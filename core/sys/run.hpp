@@ -36,8 +36,8 @@ struct RunResult {
 struct SpawnSpec {
   std::vector<std::string> argv;
   std::vector<FdMap> fds;
-  std::string unit;        ///< name of the systemd unit where systemd runs
-  std::string log_path;    ///< its stdout and stderr; empty: /dev/null
+  std::string unit;      ///< name of the systemd unit where systemd runs
+  std::string log_path;  ///< its stdout and stderr; empty: /dev/null
 };
 struct Process {
   std::int64_t pid = 0;
@@ -59,8 +59,8 @@ class Runner {
 };
 
 [[nodiscard]] std::unique_ptr<Runner> make_real_runner();
-/// Passes on to `inner` and appends each exchange to the file `path`, as lines of escaped words; run_record.cpp
-/// describes them.
+/// Passes on to `inner` and appends each exchange to the file `path`, as lines of escaped words;
+/// run_record.cpp describes them.
 [[nodiscard]] std::unique_ptr<Runner> make_recording_runner(std::unique_ptr<Runner> inner, std::string path);
 /// Answers in the recorded order; anything else, and anything left over at `finish`, is kPlayback.
 class PlaybackRunner : public Runner {

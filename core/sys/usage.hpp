@@ -15,12 +15,12 @@
 namespace vbd::sys {
 
 struct LoopDevice {
-  std::string node;       ///< "/dev/loop3"
+  std::string node;  ///< "/dev/loop3"
   FileId backing;
   std::uint64_t offset = 0, size_limit = 0;  ///< bytes; limit 0: none
   bool read_only = false, direct_io = false, autoclear = false;
   std::uint32_t block_size = 512;
-  std::string tag;        ///< lo_file_name: at most 63 bytes
+  std::string tag;  ///< lo_file_name: at most 63 bytes
 };
 /// All bound loop devices; those that can't be opened (no root) are read from sysfs as far as it goes.
 [[nodiscard]] Result<std::vector<LoopDevice>> loop_devices();
@@ -41,8 +41,8 @@ struct ProcessUse {
 };
 struct Usage {
   std::vector<LoopDevice> loops;
-  std::vector<ProcessUse> processes;   ///< other than this one
-  bool partial = false;                ///< some processes could not be looked at
+  std::vector<ProcessUse> processes;  ///< other than this one
+  bool partial = false;               ///< some processes could not be looked at
   [[nodiscard]] bool any() const { return !loops.empty() || !processes.empty(); }
   /// "loop device /dev/loop3 (mounted at /mnt), process 123 (qemu-nbd)": for messages.
   [[nodiscard]] std::string describe() const;

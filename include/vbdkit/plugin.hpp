@@ -15,8 +15,8 @@
 
 namespace vbdkit {
 
-/// Fills `err` with a message, a reason code (static string or null) and an errno value (0: none); returns `status`,
-/// so that a callback can end with `return fail(...)`.
+/// Fills `err` with a message, a reason code (static string or null) and an errno value (0: none); returns
+/// `status`, so that a callback can end with `return fail(...)`.
 __attribute__((format(printf, 5, 6))) inline int32_t fail(vbd_error *err, int32_t status, const char *reason,
                                                           int sys_errno, const char *format, ...) noexcept {
   if (err == nullptr) return status;
@@ -36,16 +36,35 @@ __attribute__((format(printf, 5, 6))) inline int32_t fail(vbd_error *err, int32_
 /// The status that fits an errno value (positive).
 inline int32_t status_of_errno(int error) noexcept {
   switch (error) {
-    case 0: return VBD_OK;
-    case ENOENT: case ENXIO: case ENODEV: return VBD_E_NOENT;
-    case EEXIST: return VBD_E_EXIST;
-    case EBUSY: case EAGAIN: case ETXTBSY: return VBD_E_BUSY;
-    case EPERM: case EACCES: case EBADF: return VBD_E_PERM;
-    case ENOSPC: case EDQUOT: case EFBIG: return VBD_E_NOSPC;
-    case EINVAL: return VBD_E_INVAL;
-    case EOPNOTSUPP: case ENOSYS: return VBD_E_NOTSUP;
-    case ETIMEDOUT: return VBD_E_TIMEOUT;
-    default: return VBD_E_IO;
+    case 0:
+      return VBD_OK;
+    case ENOENT:
+    case ENXIO:
+    case ENODEV:
+      return VBD_E_NOENT;
+    case EEXIST:
+      return VBD_E_EXIST;
+    case EBUSY:
+    case EAGAIN:
+    case ETXTBSY:
+      return VBD_E_BUSY;
+    case EPERM:
+    case EACCES:
+    case EBADF:
+      return VBD_E_PERM;
+    case ENOSPC:
+    case EDQUOT:
+    case EFBIG:
+      return VBD_E_NOSPC;
+    case EINVAL:
+      return VBD_E_INVAL;
+    case EOPNOTSUPP:
+    case ENOSYS:
+      return VBD_E_NOTSUP;
+    case ETIMEDOUT:
+      return VBD_E_TIMEOUT;
+    default:
+      return VBD_E_IO;
   }
 }
 
@@ -138,14 +157,17 @@ inline int32_t read_exactly(const vbd_file *file, void *buf, uint64_t len, uint6
   while (len > 0) {
     const int64_t n = file->read(file->ctx, to, len, off);
     if (n < 0) return fail_errno(err, static_cast<int>(-n), "read");
-    if (n == 0) return fail(err, VBD_E_CORRUPT, reason, 0, "the file ends at %llu", static_cast<unsigned long long>(off));
+    if (n == 0)
+      return fail(err, VBD_E_CORRUPT, reason, 0, "the file ends at %llu",
+                  static_cast<unsigned long long>(off));
     to += n;
     off += static_cast<uint64_t>(n);
     len -= static_cast<uint64_t>(n);
   }
   return VBD_OK;
 }
-inline int32_t write_all(const vbd_file *file, const void *buf, uint64_t len, uint64_t off, vbd_error *err) noexcept {
+inline int32_t write_all(const vbd_file *file, const void *buf, uint64_t len, uint64_t off,
+                         vbd_error *err) noexcept {
   const int64_t n = file->write(file->ctx, buf, len, off);
   if (n < 0) return fail_errno(err, static_cast<int>(-n), "write");
   if (static_cast<uint64_t>(n) != len) return fail(err, VBD_E_IO, nullptr, 0, "short write");

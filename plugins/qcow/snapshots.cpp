@@ -7,8 +7,8 @@ namespace vbdkit::qcow {
 
 namespace {
 
-constexpr uint64_t kSnapshotFixed = 40;       // bytes before the extra data
-constexpr uint32_t kMaxExtra = 1024;  // QEMU's QCOW_MAX_SNAPSHOT_EXTRA_DATA
+constexpr uint64_t kSnapshotFixed = 40;  // bytes before the extra data
+constexpr uint32_t kMaxExtra = 1024;     // QEMU's QCOW_MAX_SNAPSHOT_EXTRA_DATA
 const char *const kBeyond = "qcow.snapshots_beyond_eof";
 
 Status check_l1(const Header &header, const Snapshot &snapshot, vbd_error *err) {

@@ -69,8 +69,8 @@ class FaultFile {
   /// The nth read from now on delivers at most `bytes`, as if the file ended there.
   void cut_read(std::uint64_t nth, std::uint64_t bytes);
   void no_faults();
-  /// Syncs that answer 0 but do nothing: shows that a test notices a missing barrier. `last`: the change before it, or
-  /// null.
+  /// Syncs that answer 0 but do nothing: shows that a test notices a missing barrier. `last`: the change
+  /// before it, or null.
   using IgnoreSync = std::function<bool(std::uint64_t nth, const Operation *last)>;
   void ignore_syncs(IgnoreSync which) { ignored_ = std::move(which); }
 

@@ -137,7 +137,8 @@ TEST_CASE("image: declared content is believed only when it is not contradicted"
   const auto disguised = bench.verify("qcow", "FT_RAW");
   REQUIRE_FALSE(disguised.ok());
   CHECK(disguised.error().is(image::kWrongFiletype));
-  CHECK_MESSAGE(disguised.error().message().find("FT_QCOW") != std::string::npos, disguised.error().message());
+  CHECK_MESSAGE(disguised.error().message().find("FT_QCOW") != std::string::npos,
+                disguised.error().message());
   const auto wrong = bench.verify("raw", "FT_QCOW");
   REQUIRE_FALSE(wrong.ok());
   CHECK(wrong.error().is(image::kWrongFiletype));
