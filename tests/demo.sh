@@ -6,6 +6,9 @@ set -euo pipefail
 vbd_bin=$VBD_PREFIX/bin/vbd
 base=/var/lib
 [ "$(id -u)" = 0 ] || base=${XDG_RUNTIME_DIR:-$HOME}
+# Without root not every process can be looked at; nobody else knows of these images.
+unused=()
+[ "$(id -u)" = 0 ] || unused=(--assume-unused)
 home=$(mktemp -d "$base/vbdkit-demo.XXXXXX")
 chmod 755 "$home"
 storage=$home/storage
@@ -16,7 +19,7 @@ clean_up() {
   if mountpoint -q "$mount_point" 2>/dev/null; then umount "$mount_point" || true; fi
   if [ -d "$storage/instance2" ]; then
     vbd disk detach "$disk0" >/dev/null 2>&1 || true
-    vbd instance remove --yes instance2 >/dev/null 2>&1 || true
+    vbd instance remove "${unused[@]}" --yes instance2 >/dev/null 2>&1 || true
   fi
   rm -rf "$home"
   [ $status = 0 ] || echo "demo: failed" >&2
@@ -54,7 +57,7 @@ for id in "$disk0" "[FD_BLKTAP, FT_RAW, \"$storage/instance2/sda\"]" "[FD_BLKTAP
     show vbd disk render "$id" --dialect $dialect --vdev sda1 --access w
   done
 done
-vbd image remove --filetype qcow "$qcow"
+vbd image remove "${unused[@]}" --filetype qcow "$qcow"
 
 if [ "$(id -u)" != 0 ] || [ ! -e /dev/loop-control ]; then
   printf '\n# skipped: attach, mkfs and mount need root and /dev/loop-control\n'
@@ -81,6 +84,6 @@ show vbd plugin list
 show vbd plugin matrix
 
 step 'All of it removed'
-show vbd instance remove --yes instance2
+show vbd instance remove "${unused[@]}" --yes instance2
 [ ! -e "$storage/instance2" ]
 show vbd instance list
