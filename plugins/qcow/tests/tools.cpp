@@ -69,10 +69,10 @@ Scratch::~Scratch() {
   std::filesystem::remove_all(directory_, ignored);
 }
 
-DiskFile::DiskFile(const std::string &path, bool create)
+DiskFile::DiskFile(const std::string &path, bool create, uint32_t flags)
     : fd_(open(path.c_str(), O_RDWR | O_CLOEXEC | (create ? O_CREAT | O_TRUNC : 0), 0600)) {
   if (fd_ < 0) std::perror(path.c_str());
-  file_ = std::make_unique<FdFile>(fd_);
+  file_ = std::make_unique<FdFile>(fd_, flags);
 }
 
 DiskFile::~DiskFile() {

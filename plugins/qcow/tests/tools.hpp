@@ -45,7 +45,7 @@ class Scratch {
 /// A real file, read and written through a vbd_file.
 class DiskFile {
  public:
-  explicit DiskFile(const std::string &path, bool create = false);
+  explicit DiskFile(const std::string &path, bool create = false, uint32_t flags = 0);
   ~DiskFile();
   DiskFile(const DiskFile &) = delete;
   DiskFile &operator=(const DiskFile &) = delete;
