@@ -51,6 +51,13 @@ Result<void> remove_emptied(int parent, const std::string &name, int directory) 
   return gone;
 }
 
+/// A rename that failed has happened or not: which of its two names the directory bears.
+std::string current_name(int parent, const Site &site, const std::string &temporary) {
+  auto own = sys::file_info(site.directory.get());
+  auto there = sys::file_info_at(parent, temporary);
+  return own && there && own->id == there->id ? temporary : sys::base_name(site.path);
+}
+
 /// True when the whole directory was removed; false when it has to stay.
 Result<bool> remove_whole(const config::Settings &settings, Site &site, const std::string &uuid) {
   auto names = sys::list_dir(site.directory.get());
@@ -58,10 +65,12 @@ Result<bool> remove_whole(const config::Settings &settings, Site &site, const st
   if (!std::all_of(names->begin(), names->end(), is_own_file)) return false;
   auto parent = sys::open_dir_below(sys::dir_name(site.path), sys::resolve_allowed(settings.allowed_dirs));
   if (!parent) return false;  // an allowed directory itself
-  const std::string temporary = temporary_name(uuid);
-  if (auto renamed = sys::rename_dir_at(parent->get(), sys::base_name(site.path), temporary); !renamed)
-    return renamed.error();
-  if (auto gone = remove_emptied(parent->get(), temporary, site.directory.get()); !gone) return gone.error();
+  std::string name = temporary_name(uuid);
+  // A full filesystem may have no room for the other name; then it goes in place, without the safety of one
+  // step.
+  if (!sys::rename_dir_at(parent->get(), sys::base_name(site.path), name))
+    name = current_name(parent->get(), site, name);
+  if (auto gone = remove_emptied(parent->get(), name, site.directory.get()); !gone) return gone.error();
   if (auto synced = sys::sync_fd(parent->get()); !synced) return synced.error();
   return true;
 }
