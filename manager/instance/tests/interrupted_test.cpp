@@ -140,6 +140,19 @@ TEST_CASE("an interrupted removal goes on, from any of its states") {
   }
 }
 
+TEST_CASE("a directory that can't be renamed goes in place") {
+  Interrupted f;
+  NEED_FIXTURE(f, "no rename");
+  f.half_add();
+  const std::string taken = f.image(temporary_name(f.record.uuid));
+  fs::create_directory(taken);
+  test::spill(taken + "/data", "not ours");
+  CHECK(f.remove("web1") == "");
+  CHECK(!fs::exists(f.image("web1")));
+  CHECK(!f.knows("web1"));
+  CHECK(test::slurp(taken + "/data") == "not ours");
+}
+
 TEST_CASE("directories under a temporary name are found and removed, others never") {
   Interrupted f;
   NEED_FIXTURE(f, "leftover directories");
