@@ -147,8 +147,8 @@ Result<void> refuse_users(const Disk &disk, bool read_only) {
       std::erase_if(usage->processes, [](const sys::ProcessUse &process) { return !process.writes; });
     }
     if (!usage->any()) {
-      if (usage->partial && attempt == 1) {
-        log::warn(text::cat(disk.shown(), ": without root not every process could be looked at"));
+      if (!usage->unseen.empty() && attempt == 1) {
+        log::warn(text::cat(disk.shown(), ": ", usage->unseen, " could not be looked at"));
       }
       return {};
     }

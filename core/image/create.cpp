@@ -67,9 +67,10 @@ Result<void> refuse_users(const sys::Fd &fd, const std::string &path, bool assum
     return Error(sys::kInUse, text::cat(text::printable(path), ": in use by ", usage->describe()),
                  "stop its user first");
   }
-  if (usage->partial && !assume_unused) {
+  if (!usage->unseen.empty() && !assume_unused) {
     return Error(kPartialView,
-                 text::cat(text::printable(path), ": without root not every process can be looked at"),
+                 text::cat(text::printable(path), ": what uses it can't be told: ", usage->unseen,
+                           " can't be looked at"),
                  "run as root, or add --assume-unused");
   }
   return {};

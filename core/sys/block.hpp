@@ -19,7 +19,7 @@ struct BlockNode {
 };
 [[nodiscard]] Result<BlockNode> block_node(const std::string &node);
 
-/// Bound loop devices; `partial` becomes true when one could only be read from sysfs.
-[[nodiscard]] Result<std::vector<LoopDevice>> scan_loops(bool &partial);
+/// Bound loop devices; `unseen` becomes the node of one that could only be read from sysfs.
+[[nodiscard]] Result<std::vector<LoopDevice>> scan_loops(std::string &unseen);
 
 }  // namespace vbd::sys

@@ -52,6 +52,12 @@ int read_status(LoopDevice &loop) {
   return 0;
 }
 
+/// The kernel asks the backing file for its attributes (loop_get_status), which lies on a filesystem whose
+/// server has gone: whoever looks for the users of a file has that file open on a living one.
+bool is_dead(int error) {
+  return error == ENOTCONN || error == ESTALE;
+}
+
 /// As far as sysfs goes: the backing file by its name, which may be another file by now.
 void read_sysfs(const std::string &directory, LoopDevice &loop) {
   const std::string loop_dir = directory + "/loop";
@@ -67,7 +73,7 @@ void read_sysfs(const std::string &directory, LoopDevice &loop) {
 
 }  // namespace
 
-Result<std::vector<LoopDevice>> scan_loops(bool &partial) {
+Result<std::vector<LoopDevice>> scan_loops(std::string &unseen) {
   std::vector<LoopDevice> loops;
   const Fd block(::open("/sys/block", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!block) return errno_error("open /sys/block", errno);
@@ -81,10 +87,8 @@ Result<std::vector<LoopDevice>> scan_loops(bool &partial) {
     loop.node = "/dev/" + name;
     const int failed = read_status(loop);
     if (failed == ENXIO) continue;
-    if (failed != 0) {
-      partial = true;
-      read_sysfs(directory, loop);
-    }
+    if (failed != 0) read_sysfs(directory, loop);
+    if (failed != 0 && !is_dead(failed)) unseen = loop.node;
     const std::uint64_t block_size = number(attribute(directory, "queue/logical_block_size"));
     if (block_size != 0) loop.block_size = static_cast<std::uint32_t>(block_size);
     loops.push_back(std::move(loop));
@@ -93,8 +97,8 @@ Result<std::vector<LoopDevice>> scan_loops(bool &partial) {
 }
 
 Result<std::vector<LoopDevice>> loop_devices() {
-  bool partial = false;
-  return scan_loops(partial);
+  std::string unseen;
+  return scan_loops(unseen);
 }
 
 Result<std::vector<LoopDevice>> loops_of(const FileId &file) {

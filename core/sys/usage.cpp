@@ -50,14 +50,14 @@ void collect_processes(Usage &usage, Matches matches) {
       uses = true;
       writes = writes || opened_for_writing(pid, open.fd);
     });
-    if (!seen) usage.partial = true;
+    if (!seen) usage.unseen = text::cat("process ", pid, " (", process_command(pid), ")");
     if (uses) usage.processes.push_back({pid, process_command(pid), writes});
   }
 }
 
 Result<Usage> usage_with_loops(const FileId &file) {
   Usage usage;
-  auto loops = scan_loops(usage.partial);
+  auto loops = scan_loops(usage.unseen);
   if (!loops) return loops.error();
   for (LoopDevice &loop : *loops) {
     if (loop.backing == file) usage.loops.push_back(std::move(loop));

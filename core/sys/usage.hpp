@@ -42,7 +42,7 @@ struct ProcessUse {
 struct Usage {
   std::vector<LoopDevice> loops;
   std::vector<ProcessUse> processes;  ///< other than this one
-  bool partial = false;               ///< some processes could not be looked at
+  std::string unseen;  ///< "process 7 (cat)", of what could not be looked at; "" when all could
   [[nodiscard]] bool any() const { return !loops.empty() || !processes.empty(); }
   /// "loop device /dev/loop3 (mounted at /mnt), process 123 (qemu-nbd)": for messages.
   [[nodiscard]] std::string describe() const;

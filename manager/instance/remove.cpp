@@ -181,8 +181,9 @@ Result<void> check_disk_unused(const Manager &manager, const InstanceRecord &rec
   auto usage = sys::find_usage(info->id);
   if (!usage) return usage.error();
   if (usage->any()) return Error(sys::kInUse, cat(id.path, ": in use: ", usage->describe()));
-  if (usage->partial && !assume_unused) {
-    return Error(device::kPartialView, cat(id.path, ": not every process could be looked at"),
+  if (!usage->unseen.empty() && !assume_unused) {
+    return Error(device::kPartialView,
+                 cat(id.path, ": what uses it can't be told: ", usage->unseen, " can't be looked at"),
                  "run as root, or give --assume-unused");
   }
   return {};

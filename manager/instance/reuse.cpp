@@ -108,7 +108,7 @@ Result<std::uint64_t> Reuse::check_content(const LogicalId &id, const sys::FileI
   auto usage = sys::find_usage(file);
   if (!usage) return usage.error();
   if (usage->any()) return Error(sys::kInUse, cat("in use: ", usage->describe()));
-  if (usage->partial) log::warn(cat(id.path, ": not every process could be looked at"));
+  if (!usage->unseen.empty()) log::warn(cat(id.path, ": ", usage->unseen, " could not be looked at"));
   auto info = image::verify_declared(manager_.registry, id.filetype, fd->get(), id.path);
   if (!info) return info.error();
   if (auto good = image::check_references(*info, manager_.settings, id.path); !good) return good.error();
