@@ -38,6 +38,12 @@ class Audit {
   struct L2 {
     uint64_t offset, times;
   };
+  struct DataRun {
+    uint64_t at = 0, host = 0, clusters = 0;
+    bool copied = false;
+  };
+  bool extends(uint64_t word, DataRun *run) const noexcept;
+  void finish_run(DataRun *run, const L2 &l2, bool active);
   Status gather(vbd_error *err);  // all L1 and bitmap tables, once
   Status pass(vbd_error *err);
   void mark(uint64_t offset, uint64_t bytes, Use use, uint64_t times, const char *what);
@@ -73,6 +79,7 @@ class Audit {
   std::size_t ordinal_ = 0;
   Span *span_ = nullptr;
   std::vector<unsigned char> buffer_;
+  std::vector<uint64_t> counted_;
 };
 
 }  // namespace vbdkit::qcow

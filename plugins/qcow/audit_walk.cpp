@@ -19,8 +19,8 @@ void Audit::check_copied(uint64_t at, uint64_t host, bool copied) {
   if (counts_->count(host >> header_.cluster_bits, &stored, nullptr) != VBD_OK || stored == 0) return;
   if ((stored == 1) == copied) return;
   report_->error(copied ? "qcow.copied_shared" : "qcow.copied_missing", !copied,
-                 "the entry at %llu says that cluster %llu is %s, but its reference count is %llu", ull(at),
-                 ull(host), copied ? "unshared" : "shared", ull(stored));
+                 "an entry at or behind %llu says that cluster %llu is %s, but its reference count is %llu",
+                 ull(at), ull(host), copied ? "unshared" : "shared", ull(stored));
 }
 
 Status Audit::walk_l1(const Table &table, std::vector<uint64_t> *batch, vbd_error *err) {
@@ -97,14 +97,54 @@ Status Audit::walk_l2(const L2 &l2, bool active, vbd_error *err) {
   for (uint64_t at = 0; at < bytes; at += buffer_.size()) {
     const uint64_t now = std::min<uint64_t>(buffer_.size(), bytes - at);
     if (const Status s = file_.read_padded(buffer_.data(), now, l2.offset + at, err); s != VBD_OK) return s;
+    DataRun run;
+    run.at = l2.offset + at;
     for (uint64_t i = 0; i < now; i += entry) {
       uint64_t word;
       std::memcpy(&word, buffer_.data() + i, 8);
-      if (word != 0 || entry == 16) walk_entry(l2.offset + at + i, buffer_.data() + i, l2, active);
+      if (word == 0 && entry == 8) continue;
+      if (extends(swap_if_little(word), &run)) continue;
+      finish_run(&run, l2, active);
+      run.at = l2.offset + at + i;
+      if (!extends(swap_if_little(word), &run)) walk_entry(run.at, buffer_.data() + i, l2, active);
     }
+    finish_run(&run, l2, active);
   }
   span_ = nullptr;
   return VBD_OK;
+}
+
+/// Most entries are plain and follow each other in the file: they are counted as one range.
+bool Audit::extends(uint64_t word, DataRun *run) const noexcept {
+  const uint64_t host = word & kOffsetMask, cluster = header_.cluster_size();
+  if ((word & ~(kCopied | kOffsetMask)) != 0 || host == 0 || header_.version == 1 || header_.extended_l2() ||
+      header_.data_file())
+    return false;
+  const bool copied = (word & kCopied) != 0;
+  if (run->clusters > 0 && (host != run->host + run->clusters * cluster || copied != run->copied))
+    return false;
+  if (!is_aligned(host, cluster) || host >= header_.file_size) return false;
+  if (run->clusters == 0) {
+    run->host = host;
+    run->copied = copied;
+  }
+  ++run->clusters;
+  return true;
+}
+
+void Audit::finish_run(DataRun *run, const L2 &l2, bool active) {
+  if (run->clusters == 0) return;
+  mark(run->host, run->clusters << header_.cluster_bits, Use::data, l2.times, "data");
+  if (active && first_pass_ && counts_ != nullptr) {
+    counted_.resize(run->clusters);
+    if (counts_->read_counts(run->host >> header_.cluster_bits, &counted_, nullptr) == VBD_OK) {
+      for (uint64_t i = 0; i < run->clusters; ++i) {
+        if ((counted_[i] == 1) == run->copied) continue;
+        check_copied(run->at, run->host + (i << header_.cluster_bits), run->copied);
+      }
+    }
+  }
+  run->clusters = 0;
 }
 
 void Audit::walk_entry(uint64_t at, const unsigned char *raw, const L2 &l2, bool active) {

@@ -46,7 +46,9 @@ class Compare {
     for (uint64_t at = tally.first(); at < end; at += stored.size()) {
       stored.resize(std::min<uint64_t>(4096, end - at));
       if (const Status s = counts_->read_counts(at, &stored, err); s != VBD_OK) return s;
-      for (std::size_t i = 0; i < stored.size(); ++i) {
+      for (uint64_t i = 0;; ++i) {
+        i += tally.first_different(at + i, stored.data() + i, stored.size() - i);
+        if (i >= stored.size()) break;
         if (const Status s = one(at + i, stored[i], tally.count(at + i), err); s != VBD_OK) return s;
       }
     }

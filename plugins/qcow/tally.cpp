@@ -60,10 +60,12 @@ uint16_t *Tally::cell(uint64_t granule) {
   }
 }
 
-bool Tally::add_one(uint64_t granule, Use use, uint64_t times) {
-  uint16_t *at = cell(granule);
-  if (at == nullptr) return true;
+bool Tally::add_to(uint16_t *at, uint64_t granule, Use use, uint64_t times) {
   const auto bit = static_cast<uint16_t>(use);
+  if (*at == 0 && times < kMore) {
+    *at = static_cast<uint16_t>(bit | times);
+    return true;
+  }
   const uint16_t uses = *at & static_cast<uint16_t>(~kCountMask);
   const bool good = uses == 0 || (uses == bit && use != Use::exclusive);
   const uint64_t before = *at & kCountMask;
@@ -81,9 +83,20 @@ bool Tally::add(uint64_t first, uint64_t last, Use use, uint64_t times) {
   }
   bool good = true;
   for (uint64_t g = first; g <= last; ++g) {
-    if (array_ || mine(g)) good &= add_one(g, use, times);
+    if (!array_ && !mine(g)) continue;
+    uint16_t *at = cell(g);
+    if (at != nullptr) good &= add_to(at, g, use, times);
   }
   return good;
+}
+
+uint64_t Tally::first_different(uint64_t first, const uint64_t *counts, uint64_t n) const {
+  const uint16_t *cells = cells_.data() + (first - first_);
+  for (uint64_t i = 0; i < n; ++i) {
+    const uint64_t used = cells[i] & kCountMask;
+    if (used != counts[i] || used == kMore) return i;
+  }
+  return n;
 }
 
 uint64_t Tally::count(uint64_t granule) const {

@@ -25,6 +25,8 @@ class Tally {
   /// One more use, `times` over. False: a granule is used by things that exclude each other.
   bool add(uint64_t first, uint64_t last, Use use, uint64_t times);
   [[nodiscard]] uint64_t count(uint64_t granule) const;
+  /// The first of `n` granules whose count is not the one given; `n` if there is none. Arrays only.
+  [[nodiscard]] uint64_t first_different(uint64_t first, const uint64_t *counts, uint64_t n) const;
   [[nodiscard]] bool mine(uint64_t granule) const;
   [[nodiscard]] bool full() const { return full_; }
   [[nodiscard]] bool is_array() const { return array_; }
@@ -41,7 +43,7 @@ class Tally {
   static constexpr uint16_t kCountMask = 0x1fff, kMore = 0x1fff;  // kMore: the number is in many_
   uint16_t *cell(uint64_t granule);
   [[nodiscard]] const uint16_t *find(uint64_t granule) const;
-  bool add_one(uint64_t granule, Use use, uint64_t times);
+  bool add_to(uint16_t *at, uint64_t granule, Use use, uint64_t times);
 
   bool array_ = true, full_ = false;
   uint64_t first_ = 0, granules_ = 0, part_ = 0, parts_ = 1, used_ = 0;
