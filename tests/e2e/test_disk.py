@@ -267,7 +267,7 @@ class Blktap(Sandbox):
             os.kill(pid, 9)
         self.assertEqual(self.vbd_json("disk", "query", disk, rc=0)["state"], "broken")
         # The loop device over the dead mount answers nobody (ENOTCONN): no reason to refuse other images.
-        self.vbd("image", "create", os.path.join(self.storage, "other"), "1M")
+        self.vbd("image", "create", "--filetype", "raw", os.path.join(self.storage, "other"), "1M")
         self.vbd("disk", "detach", disk)
         self.assert_nothing_left()
 
