@@ -172,6 +172,27 @@ Outcome plugin(bool json, const plugin::Found &found, const std::vector<plugin::
   return {out + options_text(options), {}};
 }
 
+Outcome plugin_check(bool json, const plugin::Checked &checked) {
+  const bool usable = checked.usable();
+  const Exit exit = usable ? Exit::done : Exit::refused;
+  if (json) {
+    json::Array findings;
+    for (const plugin::Finding &finding : checked.findings) {
+      findings.push_back(json::Object{{"severity", finding.error ? "error" : "warning"},
+                                      {"id", finding.id},
+                                      {"message", finding.message}});
+    }
+    json::Value value;
+    value.set("schema", "vbdkit.plugin_check/1").set("constant", checked.constant).set("path", checked.path);
+    return {{}, value.set("usable", usable).set("findings", std::move(findings)), exit};
+  }
+  std::string out;
+  for (const plugin::Finding &finding : checked.findings)
+    out += text::cat(finding.error ? "error[" : "warning[", finding.id,
+                     "]: ", text::printable(finding.message), "\n");
+  return {out + text::cat(checked.constant, ": ", usable ? "usable" : "not usable", "\n"), {}, exit};
+}
+
 Outcome matrix(bool json, const std::vector<Listed> &list, bool color) {
   const auto drivers = usable(list, PluginKind::driver);
   const auto filetypes = usable(list, PluginKind::filetype);

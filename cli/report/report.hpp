@@ -11,6 +11,7 @@
 #include "core/device/device.hpp"
 #include "core/image/image.hpp"
 #include "core/json/json.hpp"
+#include "core/plugin/check.hpp"
 #include "core/plugin/registry.hpp"
 #include "manager/instance/catalog.hpp"
 #include "manager/instance/lifecycle.hpp"
@@ -65,6 +66,8 @@ struct DiskView {
 [[nodiscard]] Outcome plugins(bool json, const std::vector<plugin::Listed> &list, bool color);
 [[nodiscard]] Outcome plugin(bool json, const plugin::Found &found,
                              const std::vector<plugin::OptionInfo> &options);
+/// vbdkit.plugin_check/1
+[[nodiscard]] Outcome plugin_check(bool json, const plugin::Checked &checked);
 [[nodiscard]] Outcome matrix(bool json, const std::vector<plugin::Listed> &list, bool color);
 
 }  // namespace vbd::cli::report

@@ -39,16 +39,6 @@ Result<Found> open_plugin(const std::string &path) {
   return Found{path, std::move(*note)};
 }
 
-/// "fd-my-loop.so" -> FD_MY_LOOP; "" when it is no plugin's file name.
-std::string constant_of(const std::string &file) {
-  if (file.size() < 7 || !file.ends_with(".so") || !(file.starts_with("fd-") || file.starts_with("ft-")))
-    return {};
-  std::string word = text::upper(file.substr(0, file.size() - 3));
-  std::replace(word.begin(), word.end(), '-', '_');
-  const auto constant = Constant::parse(word, word[1] == 'D' ? PluginKind::driver : PluginKind::filetype);
-  return constant && constant->file_name() == file ? word : std::string();
-}
-
 /// Plugins' file names, sorted. Nothing of the files is looked at.
 std::vector<std::string> plugin_files(const std::string &directory) {
   std::vector<std::string> names;
@@ -57,7 +47,7 @@ std::vector<std::string> plugin_files(const std::string &directory) {
   const auto all = sys::list_dir(opened->get());
   if (!all) return names;
   for (const std::string &name : *all) {
-    if (!constant_of(name).empty()) names.push_back(name);
+    if (!constant_of_file(name).empty()) names.push_back(name);
   }
   return names;
 }
@@ -80,10 +70,10 @@ void list_directory(const std::string &directory, std::set<std::string> &seen, s
   for (const std::string &file : plugin_files(*real)) {
     const std::string path = text::cat(*real, "/", file);
     const auto found = open_plugin(path);
-    Listed listed = found ? Listed{} : problem_of(path, constant_of(file), found.error());
+    Listed listed = found ? Listed{} : problem_of(path, constant_of_file(file), found.error());
     if (found) {
       listed.path = path;
-      listed.constant = constant_of(file);
+      listed.constant = constant_of_file(file);
       listed.note = found->note;
     }
     listed.shadowed = !seen.insert(file).second;
@@ -92,6 +82,15 @@ void list_directory(const std::string &directory, std::set<std::string> &seen, s
 }
 
 }  // namespace
+
+std::string constant_of_file(const std::string &file) {
+  if (file.size() < 7 || !file.ends_with(".so") || !(file.starts_with("fd-") || file.starts_with("ft-")))
+    return {};
+  std::string word = text::upper(file.substr(0, file.size() - 3));
+  std::replace(word.begin(), word.end(), '-', '_');
+  const auto constant = Constant::parse(word, word[1] == 'D' ? PluginKind::driver : PluginKind::filetype);
+  return constant && constant->file_name() == file ? word : std::string();
+}
 
 Registry::Registry(const config::Settings &settings, std::vector<std::string> extra_dirs,
                    std::string builtin_dir, sys::Runner &runner)
@@ -105,7 +104,7 @@ Registry::~Registry() = default;
 Error Registry::not_found(const Constant &constant) const {
   std::set<std::string> installed;
   for (const std::string &directory : directories_) {
-    for (const std::string &file : plugin_files(directory)) installed.insert(constant_of(file));
+    for (const std::string &file : plugin_files(directory)) installed.insert(constant_of_file(file));
   }
   const auto names = text::nearest_first(constant.str(), {installed.begin(), installed.end()});
   const std::size_t shown = std::min(names.size(), kNamesShown);

@@ -21,6 +21,9 @@ inline constexpr ErrorKind kPluginNotFound{"plugin.not_found", Exit::not_found};
 inline constexpr ErrorKind kNotPaired{"plugin.not_paired", Exit::refused};
 inline constexpr ErrorKind kBadDirectory{"plugin.bad_directory", Exit::usage};
 
+/// "fd-my-loop.so" -> FD_MY_LOOP; "" when it is no plugin's file name.
+[[nodiscard]] std::string constant_of_file(const std::string &file);
+
 struct Found {
   std::string path;
   Note note;

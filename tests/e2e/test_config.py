@@ -122,6 +122,50 @@ class Plugins(Sandbox):
             if b"constant=FD_LOOP" not in f.read():
                 self.use(5, "plugin.no_note")
 
+    def test_check_of_every_shipped_plugin(self):
+        for name in sorted(os.listdir(self.shipped)):
+            done = self.vbd("plugin", "check", os.path.join(self.shipped, name))
+            self.assertEqual(done.stdout, name[:-3].replace("-", "_").upper() + ": usable\n")
+
+    def test_check_says_why_not(self):
+        target = self.put("fd-copy.so")
+        checked = self.vbd_json("plugin", "check", target, rc=5)
+        self.assertEqual([f["id"] for f in checked["findings"]], ["plugin.wrong_constant"])
+        self.assertFalse(checked["usable"])
+        os.chmod(target, 0o777)
+        self.assertIn("error[plugin.untrusted]: ", self.vbd("plugin", "check", target, rc=5).stdout)
+        self.fails(3, "path.not_found", "plugin", "check", os.path.join(self.plugins, "fd-none.so"))
+        self.fails(5, "plugin.file_name", "plugin", "check", self.path + ".so")
+
+    def test_new_plugin_is_a_project_of_that_name(self):
+        target = os.path.join(self.dir, "my-plugin")
+        plan = self.vbd("--dry-run", "plugin", "new", "FT_ACME_DISK", target).stdout
+        self.assertIn("write " + os.path.join(target, "ft-acme-disk.cpp"), plan)
+        self.assertFalse(os.path.exists(target))
+        for language, source in (("cpp", "ft-acme-disk.cpp"), ("c", "ft-acme-disk.c")):
+            made = f"{target}-{language}"
+            self.vbd("plugin", "new", "--language", language, "FT_ACME_DISK", made)
+            self.assertEqual(sorted(os.listdir(made)), sorted([source, "meson.build", "test.cpp"]))
+            for name in os.listdir(made):
+                with open(os.path.join(made, name)) as f:
+                    self.assertNotIn("example", f.read().lower(), name)
+            self.fails(4, "path.exists", "plugin", "new", "FT_ACME_DISK", made)
+            self.compile_and_check(made, source)
+        self.fails(2, "usage.value", "plugin", "new", "ACME", target)
+
+    def compile_and_check(self, directory, source):
+        """The copied source with one compiler call, as small as an author's first try."""
+        compiler = "c++" if source.endswith(".cpp") else "cc"
+        if not support.have(compiler):
+            support.skip(self.id(), f"needs {compiler}")
+        target = os.path.join(self.plugins, "ft-acme-disk.so")
+        standard = "-std=c++20" if compiler == "c++" else "-std=c99"
+        built = support.run(compiler, standard, "-shared", "-fPIC", "-fvisibility=hidden", "-Wl,-z,now",
+                            "-I" + os.path.join(PREFIX, "include"), "-o", target, os.path.join(directory, source))
+        self.assertEqual(built.returncode, 0, built.stderr)
+        os.chmod(target, 0o755)
+        self.assertEqual(self.vbd("plugin", "check", target).stdout.splitlines()[-1], "FT_ACME_DISK: usable")
+
     def test_500_plugins_are_listed_without_loading(self):
         for number in range(500):
             self.put(f"fd-copy{number}.so")

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// FT_EXAMPLE: a filetype in C++ with an image table. The format: a header of 4096 bytes, "EXAMPLE\0" and the
+// FT_EXAMPLE: a filetype in C++ with an image table. The format: a header of 4096 bytes, "IMAGE-1\0" and the
 // virtual size as 8 bytes little endian, then the guest's bytes in order. The size never changes, so that
 // nothing can tear.
 #include <algorithm>
@@ -26,7 +26,7 @@ using vbdkit::fail;
 using vbdkit::fail_errno;
 
 constexpr uint64_t kHeader = 4096;
-constexpr char kMagic[8] = "EXAMPLE";
+constexpr char kMagic[8] = "IMAGE-1";
 constexpr uint32_t kReads = VBD_MUST_READONLY | VBD_MUST_EXCLUSIVE;
 
 /// Reads and checks the header: never trust a number of a file.
