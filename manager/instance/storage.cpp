@@ -14,6 +14,8 @@ namespace vbd::instance {
 namespace {
 
 constexpr std::chrono::milliseconds kPatience{2000};
+/// For a whole tree whose top answers; one with very many instances on a slow server takes a while.
+constexpr std::chrono::minutes kWalkPatience{2};
 constexpr unsigned kDepth = 5;
 constexpr std::string_view kPrefix = ".vbd-", kSuffix = ".tmp";
 constexpr std::size_t kUuidLength = 36, kRandomDigits = 16;
@@ -25,18 +27,9 @@ std::string_view between(std::string_view name) {
   return name.substr(kPrefix.size(), name.size() - kPrefix.size() - kSuffix.size());
 }
 
-/// Those whose text the path begins with, so that a dead one among the others is not touched; else all.
-std::vector<std::string> allowed_for(const config::Settings &settings, const std::string &path) {
-  std::vector<std::string> fitting;
-  for (const auto &directory : settings.allowed_dirs) {
-    if (path == directory || path.starts_with(directory + "/")) fitting.push_back(directory);
-  }
-  return fitting.empty() ? settings.allowed_dirs : fitting;
-}
-
 /// One letter for the outcome, then the text: what a child answers.
 std::string read_one(const config::Settings &settings, const std::string &directory) {
-  auto opened = sys::open_dir_below(directory, sys::resolve_allowed(allowed_for(settings, directory)));
+  auto opened = sys::open_dir_below(directory, allowed_for(settings, directory));
   if (!opened) return (opened.error().is(sys::kNotFound) ? "m" : "f") + opened.error().message();
   auto content = sys::read_file_at(opened->get(), kInstanceFile, kInstanceFileLimit);
   if (content) return "r" + *content;
@@ -73,12 +66,41 @@ void walk(const std::string &path, const std::vector<sys::AllowedDir> &allowed, 
   }
 }
 
+/// A letter, the path, NUL: what a child answers.
+std::string packed(const Walk &walk) {
+  std::string out;
+  const auto add = [&](char letter, const std::vector<std::string> &paths) {
+    for (const auto &path : paths) (out += letter).append(path).push_back('\0');
+  };
+  add('i', walk.instances);
+  add('l', walk.leftovers);
+  add('k', walk.locks_only);
+  return out;
+}
+
+void unpack(const std::string &answer, Walk &walk) {
+  for (std::size_t at = 0; at < answer.size();) {
+    const std::size_t end = answer.find('\0', at);
+    auto &to = answer[at] == 'i' ? walk.instances : answer[at] == 'l' ? walk.leftovers : walk.locks_only;
+    to.push_back(answer.substr(at + 1, end - at - 1));
+    at = end + 1;
+  }
+}
+
 void sort_unique(std::vector<std::string> &paths) {
   std::sort(paths.begin(), paths.end());
   paths.erase(std::unique(paths.begin(), paths.end()), paths.end());
 }
 
 }  // namespace
+
+std::vector<sys::AllowedDir> allowed_for(const config::Settings &settings, const std::string &path) {
+  std::vector<std::string> fitting;
+  for (const auto &directory : settings.allowed_dirs) {
+    if (path == directory || path.starts_with(directory + "/")) fitting.push_back(directory);
+  }
+  return sys::resolve_allowed(fitting.empty() ? settings.allowed_dirs : fitting);
+}
 
 std::vector<FileText> read_instance_files(const config::Settings &settings,
                                           const std::vector<std::string> &directories) {
@@ -103,9 +125,29 @@ std::vector<FileText> read_instance_files(const config::Settings &settings,
 }
 
 Walk walk_storage(const config::Settings &settings) {
+  const auto &directories = settings.allowed_dirs;
+  std::vector<std::vector<std::size_t>> each;
+  for (std::size_t i = 0; i < directories.size(); ++i) each.push_back({i});
+  const auto walk_one = [&](std::size_t i, unsigned from) {
+    Walk found;
+    const auto allowed = sys::resolve_allowed({directories[i]});
+    for (const auto &directory : allowed) walk(directory.canonical, allowed, from, found);
+    return packed(found);
+  };
+  // At the greatest depth, nothing below is opened.
+  const auto answering = sys::run_in_children(
+      directories.size(), each, [&](std::size_t i) { return walk_one(i, kDepth); }, kPatience);
+  const auto walked = sys::run_in_children(
+      directories.size(), each, [&](std::size_t i) { return answering[i] ? walk_one(i, 0) : std::string(); },
+      kWalkPatience);
   Walk out;
-  const auto allowed = sys::resolve_allowed(settings.allowed_dirs);
-  for (const auto &directory : allowed) walk(directory.canonical, allowed, 0, out);
+  for (std::size_t i = 0; i < directories.size(); ++i) {
+    if (!answering[i] || !walked[i]) {
+      out.silent.push_back(directories[i]);
+    } else {
+      unpack(*walked[i], out);
+    }
+  }
   sort_unique(out.instances);  // allowed directories may lie below each other
   sort_unique(out.leftovers);
   sort_unique(out.locks_only);

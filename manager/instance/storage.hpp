@@ -8,8 +8,14 @@
 
 #include "core/base/result.hpp"
 #include "core/config/settings.hpp"
+#include "core/sys/files.hpp"
 
 namespace vbd::instance {
+
+/// The allowed directories that `path` lies below by its text, so that a dead one among the others is not
+/// touched; else all.
+[[nodiscard]] std::vector<sys::AllowedDir> allowed_for(const config::Settings &settings,
+                                                       const std::string &path);
 
 /// What reading DIR/instance.yaml gave.
 struct FileText {
@@ -26,8 +32,10 @@ struct Walk {
   std::vector<std::string>
       leftovers;  ///< directories of ours under a temporary name: what a killed add or remove left
   std::vector<std::string> locks_only;  ///< directories in which only our lock file is left
+  std::vector<std::string> silent;      ///< allowed directories whose storage does not answer
 };
 /// Everything below the allowed directories, at most five levels, links not followed, not below an instance.
+/// Each is looked at in a child, which is abandoned when its directory does not open within 2 s.
 [[nodiscard]] Walk walk_storage(const config::Settings &settings);
 
 /// ".vbd-UUID.tmp": the name of an instance's directory before it is complete and after it is gone.

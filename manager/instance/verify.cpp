@@ -93,7 +93,7 @@ void Verify::check_instance(const InstanceRecord &record) {
 }
 
 void Verify::check_stale_files(const std::string &path) {
-  auto directory = sys::open_dir_below(path, sys::resolve_allowed(settings_.allowed_dirs));
+  auto directory = sys::open_dir_below(path, allowed_for(settings_, path));
   if (!directory) return;
   auto stale = sys::stale_temp_files(directory->get());
   if (!stale) return report(path, stale.error().message());
@@ -125,7 +125,7 @@ void Verify::check_claim(const InstanceRecord &record) {
 
 void Verify::check_disk(const InstanceRecord &record, const DiskRecord &disk) {
   const LogicalId id = logical_id(record, disk);
-  auto directory = sys::open_dir_below(record.directory, sys::resolve_allowed(settings_.allowed_dirs));
+  auto directory = sys::open_dir_below(record.directory, allowed_for(settings_, record.directory));
   if (!directory) return report(record.directory, directory.error().message());
   auto info = sys::file_info_at(directory->get(), disk.file);
   if (!info)
@@ -138,7 +138,7 @@ void Verify::check_disk(const InstanceRecord &record, const DiskRecord &disk) {
 }
 
 void Verify::check_size(const InstanceRecord &, const DiskRecord &disk, const std::string &path) {
-  auto file = sys::open_image_below(path, sys::resolve_allowed(settings_.allowed_dirs), sys::Access::read);
+  auto file = sys::open_image_below(path, allowed_for(settings_, path), sys::Access::read);
   if (!file) return report(path, file.error().message());
   if (auto locked = sys::lock_image(file->get(), sys::ImageLockMode::inspect, path); !locked) {
     return;  // a writer that shares nothing: in use, and not ours to judge now
@@ -206,6 +206,7 @@ Result<std::vector<Problem>> Verify::run() {
   if (!entries) return entries.error();
   for (const auto &entry : *entries) check_entry(entry);
   const Walk walk = walk_storage(settings_);
+  for (const auto &path : walk.silent) report(path, "its storage does not answer");
   check_orphans(walk.instances);
   for (const auto &path : walk.leftovers) {
     report(path, "directory of a killed run", repair_, [&] { return remove_leftover(settings_, path); });
