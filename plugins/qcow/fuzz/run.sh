@@ -9,6 +9,6 @@ trap 'rm -rf "$dir"' EXIT
 mkdir "$dir/seeds" "$dir/found"
 "$seeds" "$dir/seeds" >/dev/null
 cd "$dir"
-"$target" -max_total_time="${VBD_FUZZ_SECONDS:-20}" -timeout=5 -rss_limit_mb=1024 -max_len=200000 -print_final_stats=1 \
+"$target" -max_total_time="${VBD_FUZZ_SECONDS:-20}" -timeout=30 -rss_limit_mb=1024 -max_len=200000 -print_final_stats=1 \
   "$dir/found" "$dir/seeds" 2>"$dir/log" || { tail -n 40 "$dir/log" >&2; exit 1; }
 grep -E 'number_of_executed_units|peak_rss' "$dir/log"
