@@ -20,7 +20,7 @@ namespace vbd::plugin {
 namespace {
 
 constexpr std::size_t kMaxHeaders = 64;
-constexpr std::uint64_t kMaxNotes = 64 * 1024;
+constexpr std::uint64_t kMaxNotes = 65536;
 
 #if defined(__x86_64__)
 constexpr unsigned kMachine = EM_X86_64;

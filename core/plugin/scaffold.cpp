@@ -19,7 +19,8 @@ void replace_all(std::string &content, const std::string &from, const std::strin
 
 /// The templates are written for FD_EXAMPLE and FT_EXAMPLE; words in code take no dash.
 std::string renamed(std::string content, const Constant &constant) {
-  const std::string whole = constant.str(), file = constant.file_name();
+  const std::string &whole = constant.str();
+  const std::string file = constant.file_name();
   const std::string stem = file.substr(0, file.size() - 3);
   std::string word = stem.substr(3);
   std::replace(word.begin(), word.end(), '-', '_');

@@ -11,7 +11,7 @@ namespace {
 
 using text::cat;
 
-constexpr std::size_t kProfileLimit = 64 * 1024;
+constexpr std::size_t kProfileLimit = 65536;
 const std::vector<std::string> kKeys = {"summary", "dialect",        "vdev_prefix", "quote",   "device_disk",
                                         "disk",    "disk_separator", "config",      "defaults"};
 

@@ -12,7 +12,7 @@ namespace {
 
 using text::cat;
 
-constexpr std::size_t kPointerLimit = 64 * 1024;
+constexpr std::size_t kPointerLimit = 65536;
 constexpr std::chrono::milliseconds kNamesPatience{10000};
 constexpr std::string_view kPointerSuffix = ".yaml";
 

@@ -48,7 +48,7 @@ std::int32_t Call::run(const std::vector<std::string> &argv, std::string &out, i
   std::vector<const char *> words;
   for (const std::string &word : argv) words.push_back(word.c_str());
   words.push_back(nullptr);
-  std::vector<char> buffer(64 * 1024);
+  std::vector<char> buffer(65536);
   vbd_run_args args = {};
   args.size = sizeof args;
   args.argv = words.data();

@@ -113,10 +113,14 @@ std::int32_t detach_body(const Call &call) {
 
 std::int32_t query_body(const Call &call) {
   Condition found;
-  const Backend *backend = recorded(call);
-  const std::int32_t status = backend == nullptr ? VBD_OK : backend->query(call, found);
-  if (status != VBD_OK) return status;
   vbdkit::Sink out(call.sink);
+  const Backend *backend = recorded(call);
+  if (backend == nullptr) {
+    out.flag("attached", false);
+    return out.status();
+  }
+  const std::int32_t status = backend->query(call, found);
+  if (status != VBD_OK) return status;
   out.flag("attached", found.is == Condition::Is::whole);
   if (found.is == Condition::Is::part) {
     out.text("broken", found.why.c_str());
