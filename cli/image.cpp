@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT
 // vbd image: any path that the caller names and may open; allowed_dirs binds disks and instances.
-#include <chrono>
-#include <optional>
-
+#include "core/image/image.hpp"
+#include "cli/image_words.hpp"
 #include "cli/nouns.hpp"
 #include "cli/parser.hpp"
 #include "cli/report/report.hpp"
@@ -11,43 +10,10 @@
 #include "core/base/size.hpp"
 #include "core/base/text.hpp"
 #include "core/config/documents.hpp"
-#include "core/image/image.hpp"
 #include "core/sys/locks.hpp"
 
 namespace vbd::cli {
 namespace {
-
-inline constexpr ErrorKind kListed{"image.listed", Exit::refused};
-constexpr std::size_t kMaxRecord = std::size_t{1} << 20;
-
-Result<Constant> filetype_of(const Session &session) {
-  return Constant::parse(session.args().value("filetype"), PluginKind::filetype);
-}
-
-/// The directory of PATH, the name in it, and the path for messages.
-struct Place {
-  sys::Fd directory;
-  std::string name, path;
-};
-Result<Place> place_of(const Session &session) {
-  const std::string path = session.args().value("PATH");
-  if (path.empty() || path.ends_with('/')) {
-    return Error{kBadValue, text::cat("PATH '", text::printable(path), "': no name of a file")};
-  }
-  auto directory = sys::open_parent(path);
-  if (!directory) return directory.error();
-  return Place{*std::move(directory), sys::base_name(path), path};
-}
-
-/// Where vbd works with the directory as an instance's, its lock is held; elsewhere nothing is left behind.
-Result<std::optional<sys::OperationLock>> lock_if_ours(const Place &place) {
-  const std::string lock_name(sys::OperationLock::kFileName);
-  if (!sys::file_info_at(place.directory.get(), lock_name)) return std::optional<sys::OperationLock>{};
-  auto lock =
-      sys::OperationLock::acquire(place.directory.get(), sys::dir_name(place.path), std::chrono::seconds(5));
-  if (!lock) return lock.error();
-  return std::optional<sys::OperationLock>{*std::move(lock)};
-}
 
 Result<image::CreateSpec> create_spec(Session &session) {
   auto filetype = filetype_of(session);
@@ -92,33 +58,10 @@ Result<Outcome> info(Session &session) {
   const std::string path = session.args().value("PATH");
   const auto fd = sys::open_image_anywhere(path, sys::Access::read);
   if (!fd) return fd.error();
-  if (auto locked = sys::lock_image(fd->get(), sys::ImageLockMode::inspect, path); !locked)
-    return locked.error();
+  if (auto locked = image::lock_to_look(fd->get(), path); !locked) return locked.error();
   const auto found = image::info(session.registry(), *filetype, fd->get(), path);
   if (!found) return found.error();
   return report::image(session.json(), *filetype, path, *found);
-}
-
-/// An instance's images go with their instance. A record that can't be read may list it.
-Result<void> refuse_listed(const Place &place) {
-  const auto text = sys::read_file_at(place.directory.get(), instance::kInstanceFile, kMaxRecord);
-  if (!text) return text.error().is(sys::kNotFound) ? Result<void>{} : text.error();
-  const std::string file =
-      text::cat(sys::dir_name(sys::absolute_path(place.path)), "/", instance::kInstanceFile);
-  const auto record = config::parse_instance(*text, file);
-  if (!record) {
-    return Error{kListed,
-                 text::cat("remove ", text::printable(place.path),
-                           ": may be an instance's: ", record.error().message()),
-                 "use a vbd that reads this file, or remove the instance"};
-  }
-  for (const DiskRecord &disk : record->disks) {
-    if (disk.file != place.name) continue;
-    return Error{kListed,
-                 text::cat("remove ", text::printable(place.path), ": is a disk of instance ", record->name),
-                 text::cat("vbd instance remove ", record->name)};
-  }
-  return {};
 }
 
 Result<Outcome> remove(Session &session) {
@@ -128,7 +71,7 @@ Result<Outcome> remove(Session &session) {
   if (!place) return place.error();
   const auto lock = lock_if_ours(*place);
   if (!lock) return lock.error();
-  if (auto allowed = refuse_listed(*place); !allowed) return allowed.error();
+  if (auto allowed = refuse_listed(*place, "remove", "vbd instance remove"); !allowed) return allowed.error();
   const instance::Plan steps = {text::cat("remove ", filetype->str(), " image ", place->path)};
   if (session.dry_run()) {
     if (const auto there = sys::file_info_at(place->directory.get(), place->name); !there)
@@ -142,21 +85,18 @@ Result<Outcome> remove(Session &session) {
   return report::plan(session.json(), steps, false, "");
 }
 
-constexpr OptionSpec kFiletype = {
-    "--filetype", Takes::value, "FT", "filetype of the image: raw, qcow, ...", "", true, Meaning::filetype};
 constexpr OptionSpec kCreateOptions[] = {
-    kFiletype,
+    kFiletypeOption,
     {"-O,--option", Takes::values, "NAME=VALUE", "an option of the filetype; see vbd plugin show"},
     {"--no-sync", Takes::nothing, "", "do not wait until the image is on disk"},
 };
-constexpr OptionSpec kInfoOptions[] = {kFiletype};
+constexpr OptionSpec kInfoOptions[] = {kFiletypeOption};
 constexpr OptionSpec kRemoveOptions[] = {
-    kFiletype,
-    {"--assume-unused", Takes::nothing, "", "go on when not all processes can be looked at (without root)"},
+    kFiletypeOption,
+    kAssumeUnused,
 };
 constexpr ArgumentSpec kPathAndSize[] = {{"PATH", "the new image", true, Meaning::file},
                                          {"SIZE", "bytes, or with a suffix K, M, G, T; a multiple of 512"}};
-constexpr ArgumentSpec kPath[] = {{"PATH", "an image", true, Meaning::file}};
 constexpr std::string_view kCreateExamples[] = {
     "vbd image create --filetype raw disk.img 10G",
     "vbd image create --no-sync --filetype qcow -O cluster_size=64K disk.qcow2 1T"};
@@ -164,20 +104,22 @@ constexpr std::string_view kInfoExamples[] = {"vbd image info --filetype raw dis
                                               "vbd image info --filetype qcow disk.qcow2 --output json"};
 constexpr std::string_view kRemoveExamples[] = {"vbd image remove --filetype raw disk.img"};
 
-constexpr VerbSpec kVerbs[] = {
+constexpr VerbSpec kOwnVerbs[] = {
     {"create", "make a new image", "Makes a new image that reads as zeros. Never replaces a file.",
      kCreateOptions, kPathAndSize, kCreateExamples, true, false, create},
     {"info", "show sizes and what the filetype knows",
      "Shows an image, also beside a running guest. The filetype is declared, never guessed.", kInfoOptions,
-     kPath, kInfoExamples, false, false, info},
-    {"remove", "remove an image that no instance lists and nobody uses", "", kRemoveOptions, kPath,
+     kImagePath, kInfoExamples, false, false, info},
+    {"remove", "remove an image that no instance lists and nobody uses", "", kRemoveOptions, kImagePath,
      kRemoveExamples, true, false, remove},
 };
 
 }  // namespace
 
 std::span<const VerbSpec> image_verbs() {
-  return kVerbs;
+  static const VerbSpec verbs[] = {kOwnVerbs[0],       kOwnVerbs[1],        image_map_verb(),
+                                   image_check_verb(), image_resize_verb(), kOwnVerbs[2]};
+  return verbs;
 }
 
 }  // namespace vbd::cli

@@ -10,6 +10,7 @@
 #include "cli/outcome.hpp"
 #include "core/device/device.hpp"
 #include "core/image/image.hpp"
+#include "core/image/open.hpp"
 #include "core/json/json.hpp"
 #include "core/plugin/check.hpp"
 #include "core/plugin/registry.hpp"
@@ -61,6 +62,12 @@ struct DiskView {
 /// vbdkit.image/1
 [[nodiscard]] Outcome image(bool json, const Constant &filetype, const std::string &path,
                             const image::ImageInfo &info);
+
+/// vbdkit.map/1
+[[nodiscard]] Outcome map(bool json, const std::vector<image::Piece> &pieces);
+/// vbdkit.check/1; exit code 1 with leaks only, 6 with errors.
+[[nodiscard]] Outcome check(bool json, const Constant &filetype, const std::string &path,
+                            const image::CheckResult &result);
 
 /// vbdkit.plugins/1, vbdkit.plugin/1, vbdkit.matrix/1
 [[nodiscard]] Outcome plugins(bool json, const std::vector<plugin::Listed> &list, bool color);

@@ -10,19 +10,13 @@
 namespace vbd::image {
 namespace {
 
-Result<void> check_size(std::uint64_t size, const std::string &where) {
-  if (size >= kSectorSize && size <= kMaxImageSize && size % kSectorSize == 0) return {};
-  return Error(kBadSize, text::cat(where, ": size ", size, " bytes: must be a multiple of 512 from 512 to ",
-                                   kMaxImageSize));
-}
-
 /// Loads the filetype and completes the options: what create and check_create share.
 struct Prepared {
   plugin::Plugin *filetype;
   plugin::Values params;
 };
 Result<Prepared> prepare(plugin::Registry &registry, const CreateSpec &spec, const std::string &where) {
-  if (auto size = check_size(spec.size, where); !size) return size.error();
+  if (auto size = check_image_size(spec.size, where); !size) return size.error();
   auto filetype = registry.load(spec.filetype);
   if (!filetype) return filetype.error();
   if ((*filetype)->filetype()->create == nullptr) {
@@ -58,8 +52,16 @@ Result<sys::Fd> open_entry(int directory, const std::string &name, const std::st
   return fd;
 }
 
-Result<void> refuse_users(const sys::Fd &fd, const std::string &path, bool assume_unused) {
-  auto info = sys::file_info(fd.get());
+}  // namespace
+
+Result<void> check_image_size(std::uint64_t size, const std::string &where) {
+  if (size >= kSectorSize && size <= kMaxImageSize && size % kSectorSize == 0) return {};
+  return Error(kBadSize, text::cat(where, ": size ", size, " bytes: must be a multiple of 512 from 512 to ",
+                                   kMaxImageSize));
+}
+
+Result<void> refuse_users(int fd, const std::string &path, bool assume_unused) {
+  auto info = sys::file_info(fd);
   if (!info) return info.error().at(text::printable(path));
   auto usage = sys::find_usage(info->id);
   if (!usage) return usage.error().at(text::printable(path));
@@ -75,8 +77,6 @@ Result<void> refuse_users(const sys::Fd &fd, const std::string &path, bool assum
   }
   return {};
 }
-
-}  // namespace
 
 Result<void> check_create(plugin::Registry &registry, const CreateSpec &spec, const std::string &where) {
   auto prepared = prepare(registry, spec, where);
@@ -118,7 +118,7 @@ Result<void> remove(plugin::Registry &registry, const Constant &filetype, int di
   if (!found) return found.error();
   auto fd = open_entry(directory, name, path);
   if (!fd) return fd.error();
-  if (auto unused = refuse_users(*fd, path, assume_unused); !unused) return unused.error();
+  if (auto unused = refuse_users(fd->get(), path, assume_unused); !unused) return unused.error();
   if (auto locked = sys::lock_image(fd->get(), sys::ImageLockMode::exclusive, path); !locked)
     return locked.error();
 

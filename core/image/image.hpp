@@ -47,6 +47,10 @@ struct ImageInfo {
   std::vector<Reference> references;
   plugin::Facts facts;  ///< all that the filetype said
 };
+/// The lock of those who only look: consistent read, shared with all. An image that is attached as a loop
+/// device is held by the device's own lock, which shares nothing, so that other programs keep off; looking at
+/// it harms nobody.
+[[nodiscard]] Result<void> lock_to_look(int fd, const std::string &path);
 /// The image behind `fd` (read access; locked by the caller) through its filetype. Doesn't follow references.
 [[nodiscard]] Result<ImageInfo> info(plugin::Registry &registry, const Constant &filetype, int fd,
                                      const std::string &path);
@@ -59,6 +63,27 @@ struct ImageInfo {
 /// Refuses references as settings say (kReference names role and file).
 [[nodiscard]] Result<void> check_references(const ImageInfo &info, const config::Settings &settings,
                                             const std::string &path);
+
+/// Refuses a file that a loop device or another process has open; `assume_unused`: go on when not every
+/// process could be looked at (kPartialView).
+[[nodiscard]] Result<void> refuse_users(int fd, const std::string &path, bool assume_unused);
+
+/// A virtual size that a disk can have: 512 to 2^63-512 bytes, a multiple of 512. kBadSize.
+[[nodiscard]] Result<void> check_image_size(std::uint64_t size, const std::string &where);
+
+enum class Repair { none, leaks, all };
+struct CheckResult {
+  std::uint64_t leaks = 0, errors = 0;
+  std::vector<std::string> findings;  ///< the first 64
+  std::string reason, message;        ///< errors: the first one's stable id, and what it is
+};
+/// Through the filetype's own check. `fd`: locked by the caller, writable for a repair. What is left after a
+/// repair is what a second check finds; `findings` are those of the first.
+[[nodiscard]] Result<CheckResult> check(plugin::Registry &registry, const Constant &filetype, int fd,
+                                        const std::string &path, Repair repair);
+/// `bytes` virtual; smaller than before only with `shrink`. `fd`: writable, locked exclusively by the caller.
+[[nodiscard]] Result<void> resize(plugin::Registry &registry, const Constant &filetype, int fd,
+                                  const std::string &path, std::uint64_t bytes, bool shrink);
 
 /// Locks exclusively, looks for users, lets the filetype remove or unlinks. `assume_unused`: go on when not
 /// every process could be looked at.

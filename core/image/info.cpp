@@ -5,7 +5,9 @@
 #include "core/base/size.hpp"
 #include "core/base/text.hpp"
 #include "core/image/image.hpp"
+#include "core/sys/block.hpp"
 #include "core/sys/host_file.hpp"
+#include "core/sys/locks.hpp"
 
 namespace vbd::image {
 namespace {
@@ -104,6 +106,15 @@ Result<ImageInfo> info(plugin::Registry &registry, const Constant &filetype, int
                                             " bytes, more than any disk can have"));
   }
   return result;
+}
+
+Result<void> lock_to_look(int fd, const std::string &path) {
+  auto locked = sys::lock_image(fd, sys::ImageLockMode::inspect, path);
+  if (locked || !locked.error().is(sys::kInUse)) return locked;
+  const auto file = sys::file_info(fd);
+  const auto loops = file ? sys::loops_of(file->id) : Result<std::vector<sys::LoopDevice>>(file.error());
+  if (!loops || loops->empty()) return locked;
+  return {};
 }
 
 Result<ImageInfo> verify_declared(plugin::Registry &registry, const Constant &filetype, int fd,

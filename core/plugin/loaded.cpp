@@ -113,7 +113,10 @@ Result<Facts> LoadedPlugin::call(vbd_op op, std::string_view name, const Request
     const HostServices::Call during(services_, context);
     status = call_out(thrown, op, self_, raw.get(), &sink, error.get());
   }
-  if (context != nullptr) context->status = thrown ? std::int32_t{VBD_E_INTERNAL} : status;
+  if (context != nullptr) {
+    context->status = thrown ? std::int32_t{VBD_E_INTERNAL} : status;
+    if (status != VBD_OK) context->told = std::move(facts);
+  }
   if (thrown) return Error(kInternal, text::cat(constant, ": ", name, ": threw an exception"));
   if (status != VBD_OK) {
     const std::string what = request.image.empty() ? std::string(name) : text::cat(name, " ", request.image);

@@ -85,6 +85,7 @@ struct CallContext {
   std::function<Result<bool>(std::int64_t pid)> lock_held_by;             ///< false: nobody
   std::function<bool(std::uint64_t done, std::uint64_t total)> progress;  ///< true: stop
   std::int32_t status = VBD_OK;  ///< filled in: what the operation returned
+  Facts told;                    ///< filled in when it failed: what it had put before
 };
 
 class Plugin {

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: MIT
+// What the verbs of `vbd image` share: their arguments, the place of an image, the locks around it.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "cli/grammar.hpp"
+#include "cli/outcome.hpp"
+#include "cli/session.hpp"
+#include "core/sys/fd.hpp"
+#include "core/sys/locks.hpp"
+
+namespace vbd::cli {
+
+[[nodiscard]] Result<Constant> filetype_of(const Session &session);
+
+/// The directory of PATH, the name in it, and the path for messages.
+struct Place {
+  sys::Fd directory;
+  std::string name, path;
+};
+[[nodiscard]] Result<Place> place_of(const Session &session);
+
+/// Where vbd works with the directory as an instance's, its lock is held; elsewhere nothing is left behind.
+[[nodiscard]] Result<std::optional<sys::OperationLock>> lock_if_ours(const Place &place);
+
+/// An instance's images change with their instance. A record that can't be read may list it. `verb` and
+/// `instead` are for the message.
+[[nodiscard]] Result<void> refuse_listed(const Place &place, std::string_view verb, std::string_view instead);
+
+/// PATH opened and locked for one who writes: nobody else uses it.
+[[nodiscard]] Result<sys::Fd> open_alone(const Session &session, const Place &place);
+
+inline constexpr OptionSpec kFiletypeOption = {
+    "--filetype", Takes::value, "FT", "filetype of the image: raw, qcow, ...", "", true, Meaning::filetype};
+inline constexpr OptionSpec kAssumeUnused = {"--assume-unused", Takes::nothing, "",
+                                             "go on when not all processes can be looked at (without root)"};
+inline constexpr ArgumentSpec kImagePath[] = {{"PATH", "an image", true, Meaning::file}};
+
+[[nodiscard]] VerbSpec image_check_verb();
+[[nodiscard]] VerbSpec image_resize_verb();
+[[nodiscard]] VerbSpec image_map_verb();
+
+}  // namespace vbd::cli

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: MIT
+#include "cli/report/report.hpp"
+#include "core/base/text.hpp"
+
+namespace vbd::cli::report {
+namespace {
+
+constexpr std::uint64_t kNowhere = ~std::uint64_t{0};
+
+const char *kind_word(std::uint32_t kind) {
+  switch (kind) {
+    case VBD_EXTENT_HOLE:
+      return "hole";
+    case VBD_EXTENT_ZERO:
+      return "zero";
+    case VBD_EXTENT_PACKED:
+      return "packed";
+    default:
+      return "data";
+  }
+}
+
+bool has_place(const image::Piece &piece) {
+  return piece.kind == VBD_EXTENT_DATA || (piece.kind == VBD_EXTENT_ZERO && piece.host_offset != kNowhere);
+}
+
+/// As qemu-img map --output=json names them.
+json::Value piece_json(const image::Piece &piece) {
+  const bool zero = piece.kind == VBD_EXTENT_HOLE || piece.kind == VBD_EXTENT_ZERO;
+  json::Value value;
+  value.set("start", piece.offset).set("length", piece.length).set("depth", std::uint64_t{piece.depth});
+  value.set("present", piece.kind != VBD_EXTENT_HOLE).set("zero", zero).set("data", !zero);
+  value.set("compressed", piece.kind == VBD_EXTENT_PACKED);
+  if (has_place(piece)) value.set("offset", piece.host_offset);
+  return value;
+}
+
+}  // namespace
+
+Outcome map(bool json, const std::vector<image::Piece> &pieces) {
+  if (json) {
+    json::Array extents;
+    for (const image::Piece &piece : pieces) extents.push_back(piece_json(piece));
+    return {{}, json::Object{{"schema", "vbdkit.map/1"}, {"extents", std::move(extents)}}};
+  }
+  Table table;
+  table.headers = {"OFFSET", "LENGTH", "KIND", "AT", "FILE"};
+  for (const image::Piece &piece : pieces) {
+    table.rows.push_back({text::cat(piece.offset), text::cat(piece.length), kind_word(piece.kind),
+                          has_place(piece) ? text::cat(piece.host_offset) : "-",
+                          text::printable(piece.image->path())});
+  }
+  return {table_text(table), {}};
+}
+
+Outcome check(bool json, const Constant &filetype, const std::string &path,
+              const image::CheckResult &result) {
+  const Exit exit = result.errors > 0 ? Exit::damaged : result.leaks > 0 ? Exit::failed : Exit::done;
+  if (json) {
+    json::Value value;
+    value.set("schema", "vbdkit.check/1").set("path", path).set("filetype", filetype.str());
+    value.set("errors", result.errors).set("leaks", result.leaks).set("findings", to_json(result.findings));
+    value.set("reason", result.reason.empty() ? json::Value{nullptr} : json::Value{result.reason});
+    return {{}, std::move(value), exit};
+  }
+  std::string out;
+  for (const std::string &finding : result.findings) out += text::printable(finding) + "\n";
+  out += text::printable(path);
+  if (exit == Exit::done) return {out + ": clean\n", {}, exit};
+  out += text::cat(": ", result.errors, " errors, ", result.leaks, " leaks");
+  if (!result.reason.empty()) out += text::cat(" (", result.reason, ")");
+  return {out + "\n", {}, exit};
+}
+
+}  // namespace vbd::cli::report

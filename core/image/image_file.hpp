@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: MIT
+// The guest-visible bytes of an open image as a vbd_file, for a filetype whose image refers to it. Any
+// thread.
+#pragma once
+
+#include <mutex>
+
+#include <vbdkit/plugin.h>
+
+namespace vbd::image {
+
+class OpenImage;
+
+class ImageFile {
+ public:
+  /// `image` must outlive this.
+  explicit ImageFile(const OpenImage &image);
+  ImageFile(const ImageFile &) = delete;
+  [[nodiscard]] const vbd_file *file() const { return &file_; }
+
+ private:
+  struct Functions;
+  const OpenImage &image_;
+  std::mutex one_at_a_time_;  // where the filetype is not parallel
+  vbd_file file_{};
+};
+
+}  // namespace vbd::image

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: MIT
+// An image open for reading, through its filetype, together with the files that it refers to where policy
+// allows them: a chain with an explicit format at each link, below the allowed directories, of limited depth,
+// without cycles. Calls from several threads only where parallel_read() says so.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/base/result.hpp"
+#include "core/config/settings.hpp"
+#include "core/image/image.hpp"
+#include "core/plugin/registry.hpp"
+#include "core/sys/fd.hpp"
+#include "core/sys/host_file.hpp"
+
+namespace vbd::image {
+
+inline constexpr ErrorKind kBadExtent{"plugin.bad_extent", Exit::failed};
+
+class ImageFile;
+
+class OpenImage {
+ public:
+  /// `fd`: readable, locked by the caller. References are opened here, and locked against writers.
+  [[nodiscard]] static Result<std::unique_ptr<OpenImage>> open(plugin::Registry &registry,
+                                                               const config::Settings &settings,
+                                                               const Constant &filetype, sys::Fd fd,
+                                                               const std::string &path);
+  OpenImage(const OpenImage &) = delete;
+  ~OpenImage();
+
+  [[nodiscard]] std::uint64_t size() const { return size_; }  ///< virtual, bytes
+  [[nodiscard]] const std::string &path() const { return path_; }
+  [[nodiscard]] bool parallel_read() const;
+  [[nodiscard]] Result<void> read(void *to, std::uint64_t length, std::uint64_t offset) const;
+  /// At least one extent of the range, checked: ascending, without gaps, inside.
+  [[nodiscard]] Result<std::vector<vbd_extent>> map(std::uint64_t offset, std::uint64_t length) const;
+  /// What stands at reference `index`; null where it is a file of plain bytes.
+  [[nodiscard]] const OpenImage *reference(std::uint32_t index) const;
+
+ private:
+  struct Reference;
+  struct Chain;
+  OpenImage(plugin::Plugin &plugin, sys::Fd fd, std::string path);
+  [[nodiscard]] static Result<std::unique_ptr<OpenImage>> open_link(Chain &chain, const Constant &filetype,
+                                                                    sys::Fd fd, const std::string &path);
+  [[nodiscard]] Result<void> open_references(Chain &chain, const ImageInfo &info);
+  [[nodiscard]] Result<void> start();
+
+  plugin::Plugin &plugin_;
+  sys::Fd fd_;
+  sys::HostFile file_;
+  std::string path_;
+  std::vector<std::unique_ptr<Reference>> references_;
+  void *image_ = nullptr;
+  std::uint64_t size_ = 0;
+};
+
+/// A piece of the guest's disk, and where it lies.
+struct Piece {
+  std::uint64_t offset = 0, length = 0;  ///< guest bytes
+  std::uint32_t kind = 0;                ///< VBD_EXTENT_*, never REFERENCE
+  std::uint64_t host_offset = 0;         ///< as vbd_extent's
+  unsigned depth = 0;                    ///< 0: the image itself, 1: what it refers to, ...
+  const OpenImage *image = nullptr;      ///< whose bytes they are
+};
+/// All pieces of the image in order, those of one kind that follow each other in the file as one.
+[[nodiscard]] Result<void> for_each_piece(const OpenImage &image,
+                                          const std::function<void(const Piece &)> &visit);
+
+}  // namespace vbd::image
