@@ -41,5 +41,6 @@ inline constexpr ArgumentSpec kImagePath[] = {{"PATH", "an image", true, Meaning
 [[nodiscard]] VerbSpec image_check_verb();
 [[nodiscard]] VerbSpec image_resize_verb();
 [[nodiscard]] VerbSpec image_map_verb();
+[[nodiscard]] VerbSpec image_compare_verb();
 
 }  // namespace vbd::cli

@@ -72,4 +72,28 @@ Outcome check(bool json, const Constant &filetype, const std::string &path,
   return {out + "\n", {}, exit};
 }
 
+Outcome comparison(bool json, const image::OpenImage &a, const image::OpenImage &b,
+                   const std::vector<image::Difference> &differences) {
+  const Exit exit = differences.empty() ? Exit::done : Exit::failed;
+  if (json) {
+    json::Array ranges;
+    for (const image::Difference &range : differences)
+      ranges.push_back(json::Object{{"start", range.offset}, {"length", range.length}});
+    json::Value value;
+    value.set("schema", "vbdkit.compare/1").set("a", a.path()).set("b", b.path());
+    value.set("size_a", a.size()).set("size_b", b.size()).set("identical", differences.empty());
+    return {{}, value.set("differences", std::move(ranges)), exit};
+  }
+  std::string out;
+  if (a.size() != b.size())
+    out = text::cat("sizes: ", a.size(), " and ", b.size(), " bytes; the rest counts as zeros\n");
+  if (differences.empty()) return {out + "identical\n", {}, exit};
+  out += text::cat("first difference at ", differences.front().offset, "\n");
+  Table table;
+  table.headers = {"OFFSET", "LENGTH"};
+  for (const image::Difference &range : differences)
+    table.rows.push_back({text::cat(range.offset), text::cat(range.length)});
+  return {out + table_text(table), {}, exit};
+}
+
 }  // namespace vbd::cli::report

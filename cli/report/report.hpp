@@ -9,6 +9,7 @@
 
 #include "cli/outcome.hpp"
 #include "core/device/device.hpp"
+#include "core/image/compare.hpp"
 #include "core/image/image.hpp"
 #include "core/image/open.hpp"
 #include "core/json/json.hpp"
@@ -68,6 +69,10 @@ struct DiskView {
 /// vbdkit.check/1; exit code 1 with leaks only, 6 with errors.
 [[nodiscard]] Outcome check(bool json, const Constant &filetype, const std::string &path,
                             const image::CheckResult &result);
+
+/// vbdkit.compare/1; exit code 1 when they differ.
+[[nodiscard]] Outcome comparison(bool json, const image::OpenImage &a, const image::OpenImage &b,
+                                 const std::vector<image::Difference> &differences);
 
 /// vbdkit.plugins/1, vbdkit.plugin/1, vbdkit.matrix/1
 [[nodiscard]] Outcome plugins(bool json, const std::vector<plugin::Listed> &list, bool color);

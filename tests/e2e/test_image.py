@@ -119,6 +119,27 @@ class Images(Sandbox):
         self.vbd("image", "check", "--repair=all", "--filetype", "qcow", path)
         self.qemu("qemu-img", "check", "-f", "qcow2", path)
 
+    def test_compare(self):
+        raw = self.make("raw", "-f", "raw", writes=["write -P 1 1M 3M", "write -P 2 40M 1M"])
+        qcow = os.path.join(self.storage, "qcow")
+        self.qemu("qemu-img", "convert", "-f", "raw", "-O", "qcow2", raw, qcow)
+        self.assertEqual(self.vbd("image", "compare", "--filetype", "raw", raw, "--filetype-b", "qcow", qcow).stdout,
+                         "identical\n")
+        for write in ("write -P 3 2M 512", "write -P 3 2098176 512", "write -P 4 50M 64k", "write -P 0 1M 4k"):
+            self.qemu("qemu-io", "-f", "qcow2", "-c", write, qcow)
+        found = self.vbd_json("image", "compare", "--filetype", "raw", raw, "--filetype-b", "qcow", qcow, rc=1)
+        expected = [(1 * MiB, 4096), (2 * MiB, 1536 - 512), (50 * MiB, 65536)]
+        self.assertEqual([(d["start"], d["length"]) for d in found["differences"]], expected)
+        shown = self.vbd("image", "compare", "--filetype", "qcow", qcow, "--filetype-b", "raw", raw, rc=1).stdout
+        self.assertTrue(shown.startswith(f"first difference at {MiB}\nOFFSET"), shown)
+
+    def test_compare_of_different_sizes(self):
+        small, large = self.make("small", "-f", "raw", size="1M"), self.make("large", "-f", "raw", size="2M")
+        self.vbd("image", "compare", "--filetype", "raw", small, large)
+        self.qemu("qemu-io", "-f", "raw", "-c", "write -P 1 2096640 512", large)
+        found = self.vbd_json("image", "compare", "--filetype", "raw", small, large, rc=1)
+        self.assertEqual(found["differences"], [{"start": 2 * MiB - 512, "length": 512}])
+
     def test_hostile_header_is_named(self):
         path = self.make("qcow", "-f", "qcow2")
         with open(path, "r+b") as f:

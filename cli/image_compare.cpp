@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: MIT
+// vbd image compare
+#include "cli/image_words.hpp"
+#include "cli/report/report.hpp"
+#include "core/image/compare.hpp"
+
+namespace vbd::cli {
+namespace {
+
+Result<std::unique_ptr<image::OpenImage>> open_still(Session &session, const Constant &filetype,
+                                                     const std::string &path) {
+  auto fd = sys::open_image_anywhere(path, sys::Access::read);
+  if (!fd) return fd.error();
+  if (auto locked = sys::lock_image(fd->get(), sys::ImageLockMode::stable, path); !locked)
+    return locked.error();
+  return image::OpenImage::open(session.registry(), session.settings(), filetype, *std::move(fd), path);
+}
+
+Result<Outcome> compare(Session &session) {
+  const auto filetype = filetype_of(session);
+  if (!filetype) return filetype.error();
+  const auto other = Constant::parse(session.args().value("filetype-b", session.args().value("filetype")),
+                                     PluginKind::filetype);
+  if (!other) return other.error();
+  const auto a = open_still(session, *filetype, session.args().value("A"));
+  if (!a) return a.error();
+  const auto b = open_still(session, *other, session.args().value("B"));
+  if (!b) return b.error();
+  const auto differences = image::compare(**a, **b);
+  if (!differences) return differences.error();
+  return report::comparison(session.json(), **a, **b, *differences);
+}
+
+constexpr OptionSpec kOptions[] = {
+    kFiletypeOption,
+    {"--filetype-b", Takes::value, "FT", "filetype of B, where it is another one", "", false,
+     Meaning::filetype},
+};
+constexpr ArgumentSpec kArguments[] = {{"A", "an image", true, Meaning::file},
+                                       {"B", "another one", true, Meaning::file}};
+constexpr std::string_view kExamples[] = {
+    "vbd image compare --filetype raw disk.img copy.img",
+    "vbd image compare --filetype raw disk.img --filetype-b qcow disk.qcow2"};
+
+}  // namespace
+
+VerbSpec image_compare_verb() {
+  return {"compare",
+          "say whether two images show the guest the same bytes, or where they differ",
+          "Exit code 0: identical, 1: different. What lies beyond the end of the shorter one counts as "
+          "zeros. Holes "
+          "are not read.",
+          kOptions,
+          kArguments,
+          kExamples,
+          false,
+          false,
+          compare};
+}
+
+}  // namespace vbd::cli
