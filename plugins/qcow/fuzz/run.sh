@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: MIT
 # Usage: run.sh SEEDS-PROGRAM TARGET: fuzzes for VBD_FUZZ_SECONDS (default 20) from the seed corpus.
 set -eu
-seeds=$1
-target=$2
+# Absolute: the fuzzer runs in a directory of its own, for it writes what it finds there.
+seeds=$(realpath "$1")
+target=$(realpath "$2")
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 mkdir "$dir/seeds" "$dir/found"
