@@ -129,7 +129,8 @@ Result<void> read_disks(const Fields &fields, InstanceRecord &record) {
 Result<void> read_operation(const Fields &fields, InstanceRecord &record) {
   const Node *node = fields.optional("operation");
   if (node == nullptr) return {};
-  if (auto known = check_keys(*node, {"verb", "started", "files", "made_directory"}); !known) return known;
+  if (auto known = check_keys(*node, {"verb", "started", "files", "made_directory", "details"}); !known)
+    return known;
   const Fields inner(*node);
   OperationRecord operation;
   if (auto done = inner.read({{"verb", &operation.verb}, {"started", &operation.started}}); !done)
@@ -147,6 +148,7 @@ Result<void> read_operation(const Fields &fields, InstanceRecord &record) {
     if (!value) return value.error();
     operation.made_directory = *value;
   }
+  if (auto done = read_map(inner, "details", operation.details); !done) return done;
   record.operation = std::move(operation);
   return {};
 }
@@ -215,7 +217,8 @@ std::string lines_of(const OperationRecord &operation) {
   for (const std::string &file : operation.files) files.push_back(yaml_scalar(file));
   return text::cat("operation:\n  verb: ", yaml_scalar(operation.verb),
                    "\n  started: ", yaml_scalar(operation.started), "\n  files: [", text::join(files, ", "),
-                   "]\n", operation.made_directory ? "  made_directory: true\n" : "");
+                   "]\n", operation.made_directory ? "  made_directory: true\n" : "",
+                   lines_of("details", operation.details, "  "));
 }
 
 std::string lines_of(const ClaimRecord &claim) {

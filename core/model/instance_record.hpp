@@ -38,6 +38,7 @@ struct OperationRecord {
   std::string started;             ///< RFC 3339, UTC
   std::vector<std::string> files;  ///< names that it may have created (add) or removes (remove)
   bool made_directory = false;  ///< add: the instance's directory is its own work and goes when it is undone
+  std::map<std::string, std::string> details = {};  ///< what else the verb needs to finish or undo it
 };
 
 /// Who may write this instance's disks: node, its boot, and for whom.

@@ -9,6 +9,7 @@
 #include "core/sys/files.hpp"
 #include "core/sys/host.hpp"
 #include "manager/instance/add_plan.hpp"
+#include "manager/instance/settle.hpp"
 #include "manager/instance/site.hpp"
 
 namespace vbd::instance {

@@ -23,6 +23,7 @@ Entry entry_of(const config::Pointer &pointer, State state, std::string reason) 
   entry.record.name = pointer.name;
   entry.record.uuid = pointer.uuid;
   entry.record.directory = pointer.directory;
+  entry.unreadable = state == State::error;
   return entry;
 }
 

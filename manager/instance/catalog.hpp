@@ -38,8 +38,10 @@ enum class State { running, stopped, error, unreachable, foreign, interrupted };
 
 struct Entry {
   State state = State::stopped;
-  std::string reason;     ///< why foreign, unreachable, interrupted or error
-  bool missing = false;   ///< unreachable: its storage answers, there is no instance
+  std::string reason;    ///< why foreign, unreachable, interrupted or error
+  bool missing = false;  ///< unreachable: its storage answers, there is no instance
+  bool unreadable =
+      false;              ///< error: instance.yaml could not be read; `record` has only what the pointer says
   InstanceRecord record;  ///< as far as it could be read
 };
 

@@ -11,6 +11,7 @@
 #include "core/sys/files.hpp"
 #include "core/sys/host.hpp"
 #include "core/sys/usage.hpp"
+#include "manager/instance/settle.hpp"
 #include "manager/instance/site.hpp"
 #include "manager/instance/storage.hpp"
 
@@ -65,29 +66,6 @@ Plan describe(const config::Settings &settings, const InstanceRecord &record, co
 void keep_images(InstanceRecord &record) {
   auto &files = record.operation->files;
   std::erase_if(files, [&](const std::string &name) { return !is_own_file(name); });
-}
-
-Result<void> check_removable(const Entry &entry) {
-  switch (entry.state) {
-    case State::foreign:
-      return Error(kForeign, cat("instance ", entry.record.name, ": foreign: ", entry.reason),
-                   "'vbd cluster verify' shows where its files are");
-    case State::unreachable:
-    case State::error:
-      return Error(kUnreachable, cat("instance ", entry.record.name, ": ", entry.reason));
-    default:
-      return {};
-  }
-}
-
-/// Under the directory's lock: what was read before may be old.
-Result<InstanceRecord> read_again(const Manager &manager, const Site &site, const InstanceRecord &before) {
-  auto record = Catalog(manager.settings).read_record(site.directory.get(), site.path);
-  if (!record) return record.error();
-  if (record->uuid != before.uuid || record->directory != before.directory) {
-    return Error(kForeign, cat(site.path, ": another instance came into being there meanwhile"), "try again");
-  }
-  return record;
 }
 
 Result<void> do_remove(const Manager &manager, const InstanceRecord &known, const RemoveSpec &spec) {
@@ -204,40 +182,13 @@ Result<void> finish_remove(const Manager &manager, Site &site, const InstanceRec
   return forget_site(manager, site, record, names);
 }
 
-Result<bool> settle(const Manager &manager, const std::string &name, const std::string &path,
-                    bool assume_unused) {
-  const Catalog catalog(manager.settings);
-  auto directory = sys::open_dir_below(path, sys::resolve_allowed(manager.settings.allowed_dirs));
-  if (!directory) return directory.error().is(sys::kNotFound) ? Result<bool>(false) : directory.error();
-  auto unlocked = catalog.read_record(directory->get(), path);
-  if (!unlocked) return unlocked.error().is(sys::kNotFound) ? Result<bool>(false) : unlocked.error();
-  if (!unlocked->operation || unlocked->name != name || unlocked->directory != path) return false;
-
-  auto site = open_site(manager.settings, path, std::chrono::milliseconds(0));
-  if (!site) return site.error().at(cat(unlocked->operation->verb, " of ", name, " is still running"));
-  auto record = read_again(manager, *site, *unlocked);
-  if (!record) return record.error();
-  if (!record->operation) return false;
-  const std::string verb = record->operation->verb;
-  if (verb != "add" && verb != "remove") {
-    return Error(kInterrupted, cat("instance ", name, ": an interrupted ", text::printable(verb),
-                                   ", which this vbd doesn't know"));
-  }
-  auto done = verb == "add" ? undo_add(manager, *site, *record, NamesLock::held)
-                            : finish_remove(manager, *site, *record, assume_unused, NamesLock::held);
-  log::audit(cat("instance ", name, ": settle an interrupted ", verb, " in ", path),
-             done ? "done" : done.error().message());
-  if (!done) return done.error();
-  return true;
-}
-
 Result<Plan> remove(const Manager &manager, const RemoveSpec &spec, bool dry_run) {
   auto entry = Catalog(manager.settings).find(spec.name);
   if (!entry) {
     if (entry.error().is(kInstanceNotFound)) return remove_orphans(manager, spec, dry_run, entry.error());
     return entry.error();
   }
-  if (auto removable = check_removable(*entry); !removable) return removable.error();
+  if (auto workable = check_workable(*entry); !workable) return workable.error();
   const InstanceRecord &record = entry->record;
   if (auto unused = check_all_unused(manager, record, spec.assume_unused); !unused) return unused.error();
   const bool half_added = record.operation && record.operation->verb == "add";

@@ -49,11 +49,6 @@ void sweep_leftovers(const config::Settings &settings, const std::string &path);
 /// Temporary files of dead processes.
 [[nodiscard]] Result<void> remove_stale_files(int directory);
 
-/// Finishes or undoes what a killed run left in `path` and is sure to be of `name`; kLocked (sys) while it
-/// still runs. The names lock is held. True when there was something.
-[[nodiscard]] Result<bool> settle(const Manager &manager, const std::string &name, const std::string &path,
-                                  bool assume_unused);
-
 /// Deletes the files that the operation of `record` lists (those of disks through their filetype), then
 /// forgets.
 [[nodiscard]] Result<void> finish_remove(const Manager &manager, Site &site, const InstanceRecord &record,

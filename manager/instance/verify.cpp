@@ -9,6 +9,7 @@
 #include "core/image/image.hpp"
 #include "core/sys/files.hpp"
 #include "core/sys/host.hpp"
+#include "manager/instance/settle.hpp"
 #include "manager/instance/site.hpp"
 #include "manager/instance/storage.hpp"
 

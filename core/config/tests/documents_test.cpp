@@ -107,7 +107,11 @@ TEST_CASE("round trip with nasty strings") {
                           false,
                           {{"direct_io", "true"}},
                           {{"cluster_size", "65536"}, {"label", "a: b"}}});
-  record.operation = OperationRecord{"add", "2026-01-31T12:00:01Z", {"sda", ".vbd-sdb.1.tmp", "a, b"}, true};
+  record.operation = OperationRecord{"add",
+                                     "2026-01-31T12:00:01Z",
+                                     {"sda", ".vbd-sdb.1.tmp", "a, b"},
+                                     true,
+                                     {{"to", "a: b"}, {"size", "512"}}};
   record.claim = ClaimRecord{"node", "0b", "instance:instance2", "2026-01-31T12:00:02Z"};
   const std::string text = write_instance(record);
   const auto parsed = parse_instance(text, "i.yaml");
@@ -117,6 +121,7 @@ TEST_CASE("round trip with nasty strings") {
   REQUIRE(parsed->operation.has_value());
   CHECK(parsed->operation->files == record.operation->files);
   CHECK(parsed->operation->made_directory);
+  CHECK(parsed->operation->details == record.operation->details);
   REQUIRE(parsed->claim.has_value());
   CHECK(parsed->claim->holder == "instance:instance2");
 }

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: MIT
+#include "manager/instance/settle.hpp"
+
+#include <array>
+#include <string_view>
+
+#include "core/base/log.hpp"
+#include "core/base/text.hpp"
+#include "core/sys/files.hpp"
+
+namespace vbd::instance {
+namespace {
+
+using text::cat;
+
+/// How an interrupted operation is finished or undone. The directory is locked, the record read under that
+/// lock, the names lock held.
+struct Settler {
+  std::string_view verb;
+  Result<void> (*finish)(const Manager &manager, Work &work, bool assume_unused);
+};
+
+constexpr std::array kSettlers{
+    Settler{"add", [](const Manager &manager, Work &work,
+                      bool) { return undo_add(manager, work.site, work.record, NamesLock::held); }},
+    Settler{"remove",
+            [](const Manager &manager, Work &work, bool assume_unused) {
+              return finish_remove(manager, work.site, work.record, assume_unused, NamesLock::held);
+            }},
+};
+
+Result<void> finish(const Manager &manager, Work &work, bool assume_unused) {
+  for (const Settler &settler : kSettlers) {
+    if (settler.verb == work.record.operation->verb) return settler.finish(manager, work, assume_unused);
+  }
+  return Error(kInterrupted,
+               cat("instance ", work.record.name, ": an interrupted ",
+                   text::printable(work.record.operation->verb), ", which this vbd doesn't know"));
+}
+
+}  // namespace
+
+Result<bool> settle(const Manager &manager, const std::string &name, const std::string &path,
+                    bool assume_unused) {
+  const Catalog catalog(manager.settings);
+  auto directory = sys::open_dir_below(path, sys::resolve_allowed(manager.settings.allowed_dirs));
+  if (!directory) return directory.error().is(sys::kNotFound) ? Result<bool>(false) : directory.error();
+  auto unlocked = catalog.read_record(directory->get(), path);
+  if (!unlocked) return unlocked.error().is(sys::kNotFound) ? Result<bool>(false) : unlocked.error();
+  if (!unlocked->operation || unlocked->name != name || unlocked->directory != path) return false;
+
+  auto site = open_site(manager.settings, path, std::chrono::milliseconds(0));
+  if (!site) return site.error().at(cat(unlocked->operation->verb, " of ", name, " is still running"));
+  auto record = read_again(manager, *site, *unlocked);
+  if (!record) return record.error();
+  if (!record->operation) return false;
+  Work work{std::move(*site), std::move(*record)};
+  const std::string verb = work.record.operation->verb;
+  auto done = finish(manager, work, assume_unused);
+  log::audit(cat("instance ", name, ": settle an interrupted ", verb, " in ", path),
+             done ? "done" : done.error().message());
+  if (!done) return done.error();
+  return true;
+}
+
+Result<void> check_workable(const Entry &entry) {
+  switch (entry.state) {
+    case State::foreign:
+      return Error(kForeign, cat("instance ", entry.record.name, ": foreign: ", entry.reason),
+                   "'vbd cluster verify' shows where its files are");
+    case State::unreachable:
+      return Error(kUnreachable, cat("instance ", entry.record.name, ": ", entry.reason));
+    default:
+      break;
+  }
+  if (entry.unreadable) return Error(kUnreachable, cat("instance ", entry.record.name, ": ", entry.reason));
+  return {};
+}
+
+Result<InstanceRecord> read_again(const Manager &manager, const Site &site, const InstanceRecord &before) {
+  auto record = Catalog(manager.settings).read_record(site.directory.get(), site.path);
+  if (!record) return record.error();
+  if (record->uuid != before.uuid || record->directory != before.directory) {
+    return Error(kForeign, cat(site.path, ": another instance came into being there meanwhile"), "try again");
+  }
+  return record;
+}
+
+Result<Entry> find_settled(const Manager &manager, const std::string &name, bool dry_run) {
+  const Catalog catalog(manager.settings);
+  auto entry = catalog.find(name);
+  if (!entry) return entry;
+  if (auto workable = check_workable(*entry); !workable) return workable.error();
+  if (!entry->record.operation) return entry;
+  if (dry_run)
+    return Error(kInterrupted, cat("instance ", name, ": ", entry->reason), "run it without --dry-run");
+  {
+    auto names = catalog.lock_names();
+    if (!names) return names.error();
+    auto settled = settle(manager, name, entry->record.directory, false);
+    if (!settled) return settled.error();
+  }
+  entry = catalog.find(name);  // an interrupted add is gone now
+  if (!entry) return entry;
+  if (auto workable = check_workable(*entry); !workable) return workable.error();
+  if (entry->record.operation)
+    return Error(kInterrupted, cat("instance ", name, ": ", entry->reason), "try again");
+  return entry;
+}
+
+Result<Work> open_work(const Manager &manager, const std::string &name) {
+  auto entry = find_settled(manager, name, false);
+  if (!entry) return entry.error();
+  auto site = open_site(manager.settings, entry->record.directory, kWorkPatience);
+  if (!site) return site.error();
+  auto record = read_again(manager, *site, entry->record);
+  if (!record) return record.error();
+  if (record->operation) {
+    return Error(kInterrupted, cat("instance ", name, ": ", record->operation->verb, " was interrupted"),
+                 "try again");
+  }
+  return Work{std::move(*site), std::move(*record)};
+}
+
+Result<void> begin_operation(const Manager &manager, Work &work, OperationRecord operation) {
+  work.record.operation = std::move(operation);
+  return Catalog(manager.settings).write_record(work.site.directory.get(), work.record);
+}
+
+Result<void> end_operation(const Manager &manager, Work &work) {
+  work.record.operation.reset();
+  return Catalog(manager.settings).write_record(work.site.directory.get(), work.record);
+}
+
+}  // namespace vbd::instance
