@@ -107,6 +107,11 @@ constexpr OptionSpec kAddOptions[] = {
      "path=DIR, driver=NAME, filetype=NAME, reuse, options of plugins; commas between"},
     {"--disk", Takes::values, "N:size=SIZE",
      "disk N; also mode=ro|rw, filetype=, driver=, and options of the plugins"},
+    {"--net", Takes::values, "N:KEY=VALUE,...",
+     "network card N: mac=ADDRESS|generate, mode=bridged|routed|openvswitch|user, link=BRIDGE, ip=, vlan=, "
+     "network=, "
+     "name="},
+    {"--no-nics", Takes::nothing, "", "no network card, which is so without --net too"},
     {"-n,--node", Takes::value, "NODE[:SECONDARY]", "primary and secondary node; default: this host"},
     {"-o,--os-type", Takes::value, "OS[+VARIANT]", "guest OS definition"},
     {"-B,--backend-parameters", Takes::values, "KEY=VALUE,...", "memory, vcpus, ..."},
@@ -122,6 +127,7 @@ constexpr ArgumentSpec kName[] = {{"NAME", "an instance", true, Meaning::instanc
 constexpr std::string_view kAddExamples[] = {
     "vbd instance add -t file:driver=loop --disk 0:size=5G --disk 1:size=10G web1",
     "vbd instance add -t file:driver=blktap,filetype=qcow --disk 0:size=20G,cluster_size=64K db1",
+    "vbd instance add -t file:driver=loop --disk 0:size=5G --net 0:mode=bridged,link=br0 web2",
     "vbd instance add -t file:path=/xen/instance2,driver=loop,reuse -n node -o debian-etch instance2",
 };
 

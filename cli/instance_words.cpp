@@ -80,6 +80,19 @@ Result<void> read_disks(const Arguments &arguments, instance::AddSpec &spec) {
   return {};
 }
 
+Result<void> read_nics(const Arguments &arguments, instance::AddSpec &spec) {
+  const auto given = arguments.values("net");
+  if (!given.empty() && arguments.has("no-nics")) {
+    return Error{kBadValue, "--no-nics: --net is given too"};
+  }
+  for (const std::string &text : given) {
+    auto nic = instance::parse_net(text);
+    if (!nic) return nic.error();
+    spec.nics.push_back(*std::move(nic));
+  }
+  return {};
+}
+
 Result<void> check_node(const std::string &name) {
   const auto checked = check_instance_name(name);
   if (checked) return {};
@@ -108,6 +121,7 @@ Result<instance::AddSpec> add_spec(const Arguments &arguments, const config::Set
   if (!text::is_printable_utf8(spec.os))
     return Error{kBadValue, text::cat("-o ", text::printable(spec.os), ": no name of an OS")};
   if (auto done = read_disks(arguments, spec); !done) return done.error();
+  if (auto done = read_nics(arguments, spec); !done) return done.error();
   if (auto done = read_nodes(arguments, settings, spec); !done) return done.error();
   if (auto done = read_all(arguments, "backend-parameters", "-B", spec.backend); !done) return done.error();
   if (auto done = read_hypervisor(arguments, settings, spec.hypervisor); !done) return done.error();

@@ -62,6 +62,17 @@ json::Value disks_json(const std::vector<DiskRecord> &disks, const std::vector<D
   return list;
 }
 
+json::Value nics_json(const std::vector<NicRecord> &nics) {
+  json::Array list;
+  for (std::size_t i = 0; i < nics.size(); ++i) {
+    json::Value nic;
+    nic.set("index", std::uint64_t{i});
+    for (const std::string &field : nic_fields()) nic.set(field, text_or_null(*nic_field(nics[i], field)));
+    list.push_back(std::move(nic));
+  }
+  return list;
+}
+
 json::Value head_json(const instance::Entry &entry) {
   const InstanceRecord &record = entry.record;
   json::Value value;
@@ -87,6 +98,7 @@ json::Value instance_json(const instance::Entry &entry, const std::vector<DiskVi
   const json::Value head = head_json(entry);  // a temporary would be gone in the loop
   for (const auto &[key, member] : *head.as_object()) value.set(key, member);
   value.set("disks", disks_json(record.disks, disks));
+  value.set("nics", nics_json(record.nics));
   add_tail(value, entry);
   value.set("backend", to_json(record.backend)).set("hypervisor", to_json(record.hypervisor));
   return value.set("os_parameters", to_json(record.os_parameters));
@@ -101,6 +113,15 @@ std::string disk_text(const DiskRecord &disk, const DiskView &view, std::size_t 
       text::cat(", vdev ", text::printable(disk.vdev), ", ", disk.mode == DiskMode::rw ? "rw" : "ro", ", ");
   line += view.device ? text::cat("device ", *view.device) : std::string("not attached");
   if (!view.problem.empty()) line += text::cat("\n     problem: ", text::printable(view.problem));
+  return line + "\n";
+}
+
+std::string nic_text(const NicRecord &nic, std::size_t index) {
+  std::string line = text::cat("  ", index, ": ", nic.mac, ", ", nic.mode);
+  for (const std::string &field : nic_fields()) {
+    const std::string &value = *nic_field(nic, field);
+    if (field != "mac" && field != "mode" && !value.empty()) line += text::cat(", ", field, " ", value);
+  }
   return line + "\n";
 }
 
@@ -174,6 +195,8 @@ Outcome instance(bool json, const instance::Entry &entry, const std::vector<Disk
                                 {"os parameters", map_text(record.os_parameters)}});
   out += record.disks.empty() ? "disks: none\n" : "disks:\n";
   for (std::size_t i = 0; i < record.disks.size(); ++i) out += disk_text(record.disks[i], disks[i], i);
+  if (!record.nics.empty()) out += "network cards:\n";
+  for (std::size_t i = 0; i < record.nics.size(); ++i) out += nic_text(record.nics[i], i);
   return {std::move(out), {}};
 }
 

@@ -7,6 +7,7 @@
 #include "core/base/text.hpp"
 #include "core/config/document_fields.hpp"
 #include "core/config/documents.hpp"
+#include "core/config/nic_yaml.hpp"
 
 namespace vbd::config {
 namespace {
@@ -236,8 +237,8 @@ Result<InstanceHead> parse_instance_head(std::string_view text, const std::strin
 
 Result<InstanceRecord> parse_instance(std::string_view text, const std::string &file) {
   static const std::vector<std::string> kKnown = {
-      "schema",  "uuid",    "name",       "directory",     "node",  "secondary", "os",
-      "created", "backend", "hypervisor", "os_parameters", "disks", "operation", "claim"};
+      "schema",  "uuid",       "name",          "directory", "node", "secondary", "os",   "created",
+      "backend", "hypervisor", "os_parameters", "disks",     "nics", "operation", "claim"};
   const auto root = parse_yaml(text, file);
   if (!root) return root.error();
   auto head = read_head(*root);
@@ -254,7 +255,7 @@ Result<InstanceRecord> parse_instance(std::string_view text, const std::string &
        {read_plain(fields, record), read_map(fields, "backend", record.backend),
         read_map(fields, "hypervisor", record.hypervisor),
         read_map(fields, "os_parameters", record.os_parameters), read_disks(fields, record),
-        read_operation(fields, record), read_claim(fields, record)}) {
+        read_nics(fields, record.nics), read_operation(fields, record), read_claim(fields, record)}) {
     if (!done) return done.error();
   }
   return record;
@@ -272,6 +273,7 @@ std::string write_instance(const InstanceRecord &record) {
                    lines_of("os_parameters", record.os_parameters, ""));
   out += record.disks.empty() ? "disks: []\n" : "disks:\n";
   for (const DiskRecord &disk : record.disks) out += lines_of(disk);
+  out += lines_of(record.nics);
   if (record.operation) out += lines_of(*record.operation);
   if (record.claim) out += lines_of(*record.claim);
   return out;

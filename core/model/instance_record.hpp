@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "core/model/logical_id.hpp"
+#include "core/model/nic.hpp"
 
 namespace vbd {
 
@@ -56,6 +57,7 @@ struct InstanceRecord {
   std::string created;          ///< RFC 3339, UTC
   std::map<std::string, std::string> backend, hypervisor, os_parameters;
   std::vector<DiskRecord> disks;
+  std::vector<NicRecord> nics;
   std::optional<OperationRecord> operation;
   std::optional<ClaimRecord> claim;
 };

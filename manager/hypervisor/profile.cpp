@@ -12,8 +12,9 @@ namespace {
 using text::cat;
 
 constexpr std::size_t kProfileLimit = 65536;
-const std::vector<std::string> kKeys = {"summary", "dialect",        "vdev_prefix", "quote",   "device_disk",
-                                        "disk",    "disk_separator", "config",      "defaults"};
+const std::vector<std::string> kKeys = {"summary", "dialect",        "vdev_prefix", "quote", "device_disk",
+                                        "disk",    "disk_separator", "nics",        "nic",   "nic_separator",
+                                        "no_nics", "config",         "defaults"};
 
 /// Names of the profiles that are there, for suggestions.
 std::vector<std::string> installed(const std::vector<std::string> &directories) {
@@ -38,6 +39,9 @@ Result<void> read_text_keys(const config::Node &root, Profile &profile) {
                                                            {"disk", &profile.disk},
                                                            {"device_disk", &profile.device_disk},
                                                            {"disk_separator", &profile.disk_separator},
+                                                           {"nic", &profile.nic},
+                                                           {"nic_separator", &profile.nic_separator},
+                                                           {"no_nics", &profile.no_nics},
                                                            {"config", &profile.config}};
   for (const auto &[key, target] : fields) {
     const auto *node = root.find(key);
@@ -49,16 +53,18 @@ Result<void> read_text_keys(const config::Node &root, Profile &profile) {
   return {};
 }
 
-Result<void> read_defaults(const config::Node &root, Profile &profile) {
-  const auto *node = root.find("defaults");
+/// A map of texts under `key`.
+Result<void> read_map(const config::Node &root, const char *key, std::string_view of,
+                      std::map<std::string, std::string> &out) {
+  const auto *node = root.find(key);
   if (node == nullptr) return {};
   if (node->kind != config::Node::Kind::map) {
-    return Error(config::kBadValue, cat(node->mark.str(), ": defaults: expected a map of parameters"));
+    return Error(config::kBadValue, cat(node->mark.str(), ": ", key, ": expected a map of ", of));
   }
-  for (const auto &[key, value] : node->entries) {
+  for (const auto &[name, value] : node->entries) {
     auto read = config::as_text(value);
     if (!read) return read.error();
-    profile.defaults[key.scalar] = *read;
+    out[name.scalar] = *read;
   }
   return {};
 }
@@ -67,6 +73,9 @@ Result<void> check_profile(const Profile &profile, const std::string &path) {
   for (const auto &[key, value] :
        {std::pair{"dialect", &profile.dialect}, std::pair{"config", &profile.config}}) {
     if (value->empty()) return Error(kBadProfile, cat(path, ": ", key, " is missing"));
+  }
+  for (const auto &[mode, unused] : profile.nics) {
+    if (auto good = check_nic_field("mode", mode); !good) return good.error().at(cat(path, ": nics"));
   }
   if (profile.quote != "xl" && profile.quote != "shell-args") {
     return Error(kBadProfile, cat(path, ": quote: expected xl or shell-args, found '",
@@ -82,7 +91,8 @@ Result<Profile> parse_profile(const std::string &content, const std::string &nam
   Profile profile;
   profile.name = name;
   if (auto read = read_text_keys(*root, profile); !read) return read.error();
-  if (auto read = read_defaults(*root, profile); !read) return read.error();
+  if (auto read = read_map(*root, "defaults", "parameters", profile.defaults); !read) return read.error();
+  if (auto read = read_map(*root, "nics", "modes of network cards", profile.nics); !read) return read.error();
   if (auto good = check_profile(profile, path); !good) return good.error();
   return profile;
 }

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "core/base/result.hpp"
+#include "core/model/nic.hpp"
 
 namespace vbd::hypervisor {
 
@@ -25,7 +26,13 @@ struct Profile {
   std::string device_disk;      ///< a disk given by its node: {node} {vdev} {access}
   std::string disk = "{disk}";  ///< one disk within {disks}; {disk} is quoted
   std::string disk_separator = ", ";  ///< between two of them
-  std::string config;                 ///< template: {name} {disks} and parameters; see render_config
+  /// How a network card is written, by its mode: {mac} {ip} {link} {vlan} {network} {name} {index}. A piece
+  /// between commas whose value is not set is left out.
+  std::map<std::string, std::string> nics;
+  std::string nic = "{nic}";  ///< one card within {nics}; {nic} is quoted
+  std::string nic_separator = ", ";
+  std::string no_nics;  ///< {nics} of an instance without cards; "": no value
+  std::string config;   ///< template: {name} {disks} and parameters; see render_config
   std::map<std::string, std::string> defaults;  ///< parameters of -B and -H that have a default
 };
 
@@ -47,6 +54,10 @@ struct Profile {
 [[nodiscard]] Result<std::string> node_disk(const Profile &profile, const std::string &node,
                                             const std::string &vdev, bool read_only);
 
+/// kBadParameter when the profile has no way to write a card of this mode. `where` begins the error.
+[[nodiscard]] Result<void> check_nic_mode(const Profile &profile, const std::string &mode,
+                                          const std::string &where);
+
 struct GuestDisk {
   std::string text;  ///< rendered for the dialect, or by node_disk
 };
@@ -54,6 +65,7 @@ struct GuestDisk {
 /// (kCannotQuote). A line of the template whose parameter has no value is left out.
 [[nodiscard]] Result<std::string> render_config(const Profile &profile, const std::string &instance,
                                                 const std::map<std::string, std::string> &parameters,
-                                                const std::vector<GuestDisk> &disks);
+                                                const std::vector<GuestDisk> &disks,
+                                                const std::vector<NicRecord> &nics = {});
 
 }  // namespace vbd::hypervisor

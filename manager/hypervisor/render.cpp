@@ -93,6 +93,53 @@ Result<std::string> render_disks(const Profile &profile, const std::vector<Guest
   return out;
 }
 
+/// The card's pieces between commas; those without a value are left out.
+Result<std::string> nic_text(const Profile &profile, const NicRecord &nic, std::size_t index) {
+  const auto found = profile.nics.find(nic.mode);
+  if (found == profile.nics.end()) {
+    if (auto known = check_nic_mode(profile, nic.mode, cat("network card ", index)); !known)
+      return known.error();
+  }
+  const Lookup lookup = [&](const std::string &key) -> Result<std::optional<std::string>> {
+    if (key == "index") return std::optional(std::to_string(index));
+    const std::string *value = nic_field(nic, key);
+    if (value == nullptr) {
+      return Error(kBadProfile, cat("hypervisor ", profile.name, ": nics: no value is called '", key, "'"));
+    }
+    // A tag follows what it belongs to.
+    if (value->empty() && key != "vlan") return std::optional<std::string>{};
+    return std::optional(*value);
+  };
+  std::vector<std::string> pieces;
+  for (const auto &piece : text::split(found->second, ',')) {
+    auto filled = fill(piece, lookup);
+    if (!filled) return filled.error();
+    if (filled->has_value()) pieces.push_back(**filled);
+  }
+  return text::join(pieces, ",");
+}
+
+/// Nothing when there are none and the profile has no words for that.
+Result<std::optional<std::string>> render_nics(const Profile &profile, const std::vector<NicRecord> &nics) {
+  if (nics.empty()) {
+    return profile.no_nics.empty() ? std::optional<std::string>{} : std::optional(profile.no_nics);
+  }
+  std::string out;
+  for (std::size_t i = 0; i < nics.size(); ++i) {
+    auto text = nic_text(profile, nics[i], i);
+    if (!text) return text.error();
+    auto word = quoted(profile, *text, cat("network card ", i));
+    if (!word) return word.error();
+    auto line = fill(profile.nic, [&](const std::string &key) -> Result<std::optional<std::string>> {
+      return key == "nic" ? std::optional(*word) : std::nullopt;
+    });
+    if (!line) return line.error();
+    if (i > 0) out += profile.nic_separator;
+    out += line->value_or("");
+  }
+  return std::optional(out);
+}
+
 }  // namespace
 
 std::set<std::string> parameter_names(const Profile &profile) {
@@ -105,6 +152,7 @@ std::set<std::string> parameter_names(const Profile &profile) {
   for (const auto &line : text::split(profile.config, '\n')) (void)fill(line, collect);
   names.erase("name");
   names.erase("disks");
+  names.erase("nics");
   return names;
 }
 
@@ -125,6 +173,17 @@ Result<void> check_parameters(const Profile &profile, const std::map<std::string
         near.empty() ? cat("it has ", text::join(names, ", ")) : cat("did you mean '", near, "'?"));
   }
   return {};
+}
+
+Result<void> check_nic_mode(const Profile &profile, const std::string &mode, const std::string &where) {
+  if (profile.nics.contains(mode)) return {};
+  std::vector<std::string> modes;
+  for (const auto &[name, unused] : profile.nics) modes.push_back(name);
+  return Error(kBadParameter,
+               cat(where, ": the ", profile.name, " profile can't write a network card of mode '",
+                   text::printable(mode), "'"),
+               modes.empty() ? "give --no-nics, or add 'nics' to the profile"
+                             : cat("it has ", text::join(modes, ", ")));
 }
 
 std::string guest_vdev(const Profile &profile, const std::string &vdev) {
@@ -152,11 +211,14 @@ Result<std::string> node_disk(const Profile &profile, const std::string &node, c
 
 Result<std::string> render_config(const Profile &profile, const std::string &instance,
                                   const std::map<std::string, std::string> &parameters,
-                                  const std::vector<GuestDisk> &disks) {
+                                  const std::vector<GuestDisk> &disks, const std::vector<NicRecord> &nics) {
+  auto cards = render_nics(profile, nics);
+  if (!cards) return cards.error();
   auto rendered = render_disks(profile, disks);
   if (!rendered) return rendered.error();
   const Lookup lookup = [&](const std::string &key) -> Result<std::optional<std::string>> {
     if (key == "disks") return std::optional(*rendered);
+    if (key == "nics") return *cards;
     const auto given = parameters.find(key), fallback = profile.defaults.find(key);
     std::string value = key == "name"                        ? instance
                         : given != parameters.end()          ? given->second

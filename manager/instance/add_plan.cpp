@@ -186,7 +186,7 @@ std::string space_warning(const config::Settings &settings, const Place &place) 
 }
 
 Result<InstanceRecord> build_record(const config::Settings &settings, const AddSpec &spec, const Place &place,
-                                    const std::vector<PlannedDisk> &disks) {
+                                    const std::vector<PlannedDisk> &disks, std::vector<NicRecord> nics) {
   auto uuid = sys::new_uuid();
   if (!uuid) return uuid.error();
   InstanceRecord record;
@@ -201,6 +201,7 @@ Result<InstanceRecord> build_record(const config::Settings &settings, const AddS
   record.hypervisor = spec.hypervisor;
   record.os_parameters = spec.os_parameters;
   for (const auto &disk : disks) record.disks.push_back(disk.record);
+  record.nics = std::move(nics);
   // What can't be read back must not be written.
   auto read = config::parse_instance(config::write_instance(record), cat(place.path, "/", kInstanceFile));
   if (!read) return read.error();
@@ -243,7 +244,9 @@ Result<AddPlan> plan_add(const Manager &manager, const AddSpec &spec) {
   if (place->exists && !spec.reuse) {
     if (auto none = check_no_disks(*place); !none) return none.error();
   }
-  auto record = build_record(manager.settings, spec, *place, *disks);
+  auto nics = plan_nics(manager, spec);
+  if (!nics) return nics.error();
+  auto record = build_record(manager.settings, spec, *place, *disks, *std::move(nics));
   if (!record) return record.error();
   plan.record = std::move(*record);
   plan.disks = std::move(*disks);

@@ -43,6 +43,10 @@ struct SplitOptions {
                                                           const std::string &path, int directory,
                                                           const std::set<std::string> &ignored);
 
+/// The network cards in the order of their numbers. kMacInUse when another instance of this host has one's
+/// address.
+[[nodiscard]] Result<std::vector<NicRecord>> plan_nics(const Manager &manager, const AddSpec &spec);
+
 /// The files that `reuse` takes. Any that is not valid: kReuse, which lists each with its reason. `ignored`:
 /// names that will be gone.
 struct ReusedFile {

@@ -50,7 +50,7 @@ Result<std::string> config_file(const Manager &manager, const std::string &name)
   }
   auto parameters = record.hypervisor;
   parameters.insert(record.backend.begin(), record.backend.end());
-  return hypervisor::render_config(*profile, name, parameters, disks);
+  return hypervisor::render_config(*profile, name, parameters, disks, record.nics);
 }
 
 }  // namespace vbd::instance

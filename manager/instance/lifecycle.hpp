@@ -17,6 +17,7 @@ namespace vbd::instance {
 
 inline constexpr ErrorKind kGrammar{"usage.disk_template", Exit::usage};
 inline constexpr ErrorKind kAmbiguousOption{"option.ambiguous", Exit::usage};
+inline constexpr ErrorKind kMacInUse{"instance.mac_in_use", Exit::busy};
 inline constexpr ErrorKind kNoNode{"node.not_found", Exit::not_found};
 inline constexpr ErrorKind kOtherNode{"node.other", Exit::refused};
 
@@ -34,6 +35,12 @@ struct DiskSpec {
   std::map<std::string, std::string> options;  ///< others, "driver.X" and "filetype.X" included
 };
 
+/// One --net INDEX:KEY=VALUE,... ; no mac: one is made up.
+struct NicSpec {
+  std::size_t index = 0;
+  NicRecord nic;
+};
+
 /// The words of the command line, split but not yet checked against the host.
 struct AddSpec {
   std::string name;
@@ -42,6 +49,7 @@ struct AddSpec {
   bool reuse = false;
   std::map<std::string, std::string> options;  ///< of -t: apply to every disk
   std::vector<DiskSpec> disks;
+  std::vector<NicSpec> nics;
   std::string node, secondary;
   std::string os;
   std::map<std::string, std::string> backend, hypervisor, os_parameters;
@@ -51,6 +59,9 @@ struct AddSpec {
 [[nodiscard]] Result<void> parse_template(const std::string &text, AddSpec &spec);
 /// "0:size=5G,mode=ro"
 [[nodiscard]] Result<DiskSpec> parse_disk(const std::string &text);
+
+/// "0:mac=generate,mode=bridged,link=br0"
+[[nodiscard]] Result<NicSpec> parse_net(const std::string &text);
 
 /// A plan for people: one line a step.
 using Plan = std::vector<std::string>;

@@ -68,6 +68,29 @@ class Add(Sandbox):
         self.assertIn("sda", self.vbd("instance", "remove", "--dry-run", "--yes", "instance2").stdout)
         self.assertEqual(self.snapshot(), before)
 
+    def test_network_cards(self):
+        self.add("--disk", "0:size=1M", "--net", "0:mac=aa:00:00:01:02:03,link=br1,ip=192.0.2.7", "--net", "1", "--no-start")
+        nics = self.vbd_json("instance", "info", "instance2")["nics"]
+        unset = {"ip": None, "link": None, "network": None, "name": None, "vlan": None}
+        self.assertEqual(nics[0], {**unset, "index": 0, "mac": "aa:00:00:01:02:03", "mode": "bridged", "link": "br1",
+                                   "ip": "192.0.2.7"})
+        self.assertRegex(nics[1].pop("mac"), "^aa:00:00(:[0-9a-f]{2}){3}$")
+        self.assertEqual(nics[1], {**unset, "index": 1, "mode": "bridged"})
+        self.assertIn("network cards:\n  0: aa:00:00:01:02:03, bridged, ip 192.0.2.7, link br1\n",
+                      self.vbd("instance", "info", "instance2").stdout)
+        self.assertIn("vif = [ 'mac=aa:00:00:01:02:03,bridge=br1,ip=192.0.2.7',\n        'mac=aa:00:00:",
+                      self.vbd("instance", "config", "instance2").stdout)
+        before = self.snapshot(self.storage)
+        add = ("instance", "add", "-t", "file:driver=loop", "--disk", "0:size=1M", "--no-start")
+        self.assertIn("instance2", self.fails(4, "instance.mac_in_use", *add, "--net", "0:mac=aa:00:00:01:02:03", "other"))
+        self.fails(2, "hypervisor.parameter", *add, "--net", "0:mode=user", "other")
+        self.fails(2, "usage.disk_template", *add, "--net", "1", "other")
+        self.fails(2, "usage.value", *add, "--net", "0", "--no-nics", "other")
+        self.assertEqual(self.snapshot(self.storage), before)
+        self.add("--disk", "0:size=1M", "--no-nics", "--no-start", name="none")
+        self.assertEqual(self.vbd_json("instance", "info", "none")["nics"], [])
+        self.assertNotIn("vif", self.vbd("instance", "config", "none").stdout)
+
     def test_same_name_twice(self):
         self.add("--disk", "0:size=1G", "--no-start")
         before = self.snapshot(self.storage)

@@ -84,6 +84,22 @@ TEST_CASE("instance.yaml as people see it") {
         "    created: true\n");
 }
 
+TEST_CASE("network cards, there and back") {
+  InstanceRecord record = sample();
+  // YAML 1.1 reads digits between colons as one number.
+  record.nics = {{"12:22:33:44:55:56", "2001:db8::1", "routed", "100", "lan", "eth0", ""},
+                 {"aa:00:00:00:00:01", "", "bridged", "", "", "", ".5"}};
+  const std::string text = write_instance(record);
+  auto read = parse_instance(text, "i.yaml");
+  REQUIRE(read.ok());
+  CHECK(read->nics == record.nics);
+  CHECK(text.find("nics:\n  - mac: \"12:22:33:44:55:56\"\n    ip: ") != std::string::npos);
+  record.nics[0].link = "a,b";
+  CHECK(refused(write_instance(record)).message().find("link 'a,b'") != std::string::npos);
+  record.nics.assign(9, {"aa:00:00:00:00:01", "", "bridged", "", "", "", ""});
+  CHECK(refused(write_instance(record)).message().find("more than 8 network cards") != std::string::npos);
+}
+
 TEST_CASE("round trip with nasty strings") {
   InstanceRecord record = sample();
   record.directory = "/srv/caf\xc3\xa9 #1: \"x\" {y}";

@@ -55,8 +55,31 @@ TEST_CASE("the shipped qemu profile writes shell words") {
   auto text = render_config(qemu, "web1", {{"kernel_args", "it's"}}, {{"file=/dev/loop1,format=raw"}});
   REQUIRE(text.ok());
   CHECK(*text ==
-        "-name web1\n-machine q35\n-m 128\n-smp 1\n-append 'it'\\''s'\n-drive file=/dev/loop1,format=raw\n");
+        "-name web1\n-machine q35\n-m 128\n-smp 1\n-append 'it'\\''s'\n-nic none\n-drive "
+        "file=/dev/loop1,format=raw\n");
   CHECK(render_config(qemu, "web1", {}, {})->find("-drive") == std::string::npos);
+}
+
+TEST_CASE("network cards, as xl-network-configuration(5) and qemu's -nic have them") {
+  const NicRecord bridged{"aa:00:00:00:00:01", "192.0.2.1", "bridged", "br0", "", "", ""};
+  const NicRecord plain{"aa:00:00:00:00:02", "", "bridged", "", "", "", ""};
+  const NicRecord tagged{"aa:00:00:00:00:03", "", "openvswitch", "ovs0", "", "", ".7"};
+  const NicRecord user{"aa:00:00:00:00:04", "", "user", "", "", "", ""};
+  auto text = render_config(shipped("xen"), "a", {}, {}, {bridged, plain, tagged});
+  REQUIRE(text.ok());
+  CHECK(text->find(
+            "vif = [ 'mac=aa:00:00:00:00:01,bridge=br0,ip=192.0.2.1',\n        'mac=aa:00:00:00:00:02',\n"
+            "        'mac=aa:00:00:00:00:03,bridge=ovs0.7,script=vif-openvswitch' ]\n") != std::string::npos);
+  CHECK(render_config(shipped("xen"), "a", {}, {})->find("vif") == std::string::npos);
+  text = render_config(shipped("qemu"), "a", {}, {}, {bridged, plain, user});
+  REQUIRE(text.ok());
+  CHECK(text->find("-nic bridge,br=br0,model=virtio-net-pci,mac=aa:00:00:00:00:01\n"
+                   "-nic bridge,model=virtio-net-pci,mac=aa:00:00:00:00:02\n"
+                   "-nic user,model=virtio-net-pci,mac=aa:00:00:00:00:04\n") != std::string::npos);
+  auto refused = render_config(shipped("xen"), "a", {}, {}, {user});
+  REQUIRE(!refused.ok());
+  CHECK(refused.error().is(kBadParameter));
+  CHECK(refused.error().hint() == "it has bridged, openvswitch, routed");
 }
 
 TEST_CASE("what can't be quoted is refused") {

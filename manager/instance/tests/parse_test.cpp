@@ -71,3 +71,18 @@ TEST_CASE("what --disk refuses") {
     CHECK_MESSAGE(disk.error().is(kBadSize), text);
   }
 }
+
+TEST_CASE("the words of --net") {
+  auto nic = parse_net("1:mac=AA:00:00:12:34:56,mode=openvswitch,link=ovs0,vlan=.7,ip=none,network=lan");
+  REQUIRE(nic.ok());
+  CHECK(nic->index == 1);
+  CHECK(nic->nic == NicRecord{"aa:00:00:12:34:56", "", "openvswitch", "ovs0", "lan", "", ".7"});
+  CHECK(parse_net("0:mac=generate")->nic == NicRecord{"", "", "bridged", "", "", "", ""});
+  CHECK(parse_net("0")->nic.mode == "bridged");
+  for (const char *text :
+       {"", "x", "8", "-1", "0:mac=1", "0:mac=01:00:00:00:00:00", "0:mode=bridge", "0:ip=1.2.3", "0:link=a b",
+        "0:link=a,b", "0:link=a,link=b", "0:lnk=a", "0:link", "0:mode=none", "0:,"}) {
+    CHECK_MESSAGE(!parse_net(text).ok(), text);
+  }
+  CHECK(parse_net("0:lnk=a").error().hint() == "did you mean 'link'?");
+}
