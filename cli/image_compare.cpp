@@ -7,15 +7,6 @@
 namespace vbd::cli {
 namespace {
 
-Result<std::unique_ptr<image::OpenImage>> open_still(Session &session, const Constant &filetype,
-                                                     const std::string &path) {
-  auto fd = sys::open_image_anywhere(path, sys::Access::read);
-  if (!fd) return fd.error();
-  if (auto locked = sys::lock_image(fd->get(), sys::ImageLockMode::stable, path); !locked)
-    return locked.error();
-  return image::OpenImage::open(session.registry(), session.settings(), filetype, *std::move(fd), path);
-}
-
 Result<Outcome> compare(Session &session) {
   const auto filetype = filetype_of(session);
   if (!filetype) return filetype.error();
@@ -45,17 +36,18 @@ constexpr std::string_view kExamples[] = {
 }  // namespace
 
 VerbSpec image_compare_verb() {
-  return {"compare",
-          "say whether two images show the guest the same bytes, or where they differ",
-          "Exit code 0: identical, 1: different. What lies beyond the end of the shorter one counts as "
-          "zeros. Holes "
-          "are not read.",
-          kOptions,
-          kArguments,
-          kExamples,
-          false,
-          false,
-          compare};
+  return {
+      "compare",
+      "say whether two images show the guest the same bytes, or where they differ",
+      "Exit code 0: identical, 1: different. What lies beyond the end of the shorter one counts as zeros. "
+      "Holes are not read. Ranges are in sectors of 512 bytes; when there are more than 16384, they are "
+      "rounded to larger units until they are fewer, so that every difference lies in one of them.",
+      kOptions,
+      kArguments,
+      kExamples,
+      false,
+      false,
+      compare};
 }
 
 }  // namespace vbd::cli

@@ -71,4 +71,13 @@ Result<sys::Fd> open_alone(const Session &session, const Place &place) {
   return fd;
 }
 
+Result<std::unique_ptr<image::OpenImage>> open_still(Session &session, const Constant &filetype,
+                                                     const std::string &path) {
+  auto fd = sys::open_image_anywhere(path, sys::Access::read);
+  if (!fd) return fd.error();
+  if (auto locked = sys::lock_image(fd->get(), sys::ImageLockMode::stable, path); !locked)
+    return locked.error();
+  return image::OpenImage::open(session.registry(), session.settings(), filetype, *std::move(fd), path);
+}
+
 }  // namespace vbd::cli

@@ -2,12 +2,14 @@
 // What the verbs of `vbd image` share: their arguments, the place of an image, the locks around it.
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <string>
 
 #include "cli/grammar.hpp"
 #include "cli/outcome.hpp"
 #include "cli/session.hpp"
+#include "core/image/open.hpp"
 #include "core/sys/fd.hpp"
 #include "core/sys/locks.hpp"
 
@@ -32,6 +34,10 @@ struct Place {
 /// PATH opened and locked for one who writes: nobody else uses it.
 [[nodiscard]] Result<sys::Fd> open_alone(const Session &session, const Place &place);
 
+/// An image open for reading that nobody may change meanwhile.
+[[nodiscard]] Result<std::unique_ptr<image::OpenImage>> open_still(Session &session, const Constant &filetype,
+                                                                   const std::string &path);
+
 inline constexpr OptionSpec kFiletypeOption = {
     "--filetype", Takes::value, "FT", "filetype of the image: raw, qcow, ...", "", true, Meaning::filetype};
 inline constexpr OptionSpec kAssumeUnused = {"--assume-unused", Takes::nothing, "",
@@ -42,5 +48,6 @@ inline constexpr ArgumentSpec kImagePath[] = {{"PATH", "an image", true, Meaning
 [[nodiscard]] VerbSpec image_resize_verb();
 [[nodiscard]] VerbSpec image_map_verb();
 [[nodiscard]] VerbSpec image_compare_verb();
+[[nodiscard]] VerbSpec image_digest_verb();
 
 }  // namespace vbd::cli

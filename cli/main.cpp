@@ -97,7 +97,8 @@ int run(const std::vector<std::string> &args) {
   if (arguments->has("help")) return print(help_for(nouns, *words), Exit::done);
   const auto outcome = run_verb(*words->verb, *std::move(arguments));
   if (!outcome) return fail(outcome.error(), looks);
-  return print(looks.json ? json::dump(outcome->json) + "\n" : outcome->text, outcome->exit);
+  const bool as_json = looks.json && !outcome->json.is_null();
+  return print(as_json ? json::dump(outcome->json) + "\n" : outcome->text, outcome->exit);
 }
 
 }  // namespace

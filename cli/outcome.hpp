@@ -10,8 +10,8 @@
 namespace vbd::cli {
 
 struct Outcome {
-  std::string text;  ///< with its final newline; may be empty
-  json::Value json;
+  std::string text;        ///< with its final newline; may be empty
+  json::Value json;        ///< null: `text` is the end of a document that was written piece by piece
   Exit exit = Exit::done;  ///< failed: the verb did its work and what it found is bad
 };
 

@@ -73,25 +73,31 @@ Outcome check(bool json, const Constant &filetype, const std::string &path,
 }
 
 Outcome comparison(bool json, const image::OpenImage &a, const image::OpenImage &b,
-                   const std::vector<image::Difference> &differences) {
-  const Exit exit = differences.empty() ? Exit::done : Exit::failed;
+                   const image::Differences &differences) {
+  const Exit exit = differences.none() ? Exit::done : Exit::failed;
   if (json) {
     json::Array ranges;
-    for (const image::Difference &range : differences)
+    for (const image::Difference &range : differences.ranges())
       ranges.push_back(json::Object{{"start", range.offset}, {"length", range.length}});
     json::Value value;
     value.set("schema", "vbdkit.compare/1").set("a", a.path()).set("b", b.path());
-    value.set("size_a", a.size()).set("size_b", b.size()).set("identical", differences.empty());
+    value.set("size_a", a.size()).set("size_b", b.size()).set("identical", differences.none());
+    value.set("first", differences.none() ? json::Value{nullptr} : json::Value{differences.first()});
+    value.set("bytes", differences.bytes()).set("granularity", differences.granularity());
     return {{}, value.set("differences", std::move(ranges)), exit};
   }
   std::string out;
   if (a.size() != b.size())
     out = text::cat("sizes: ", a.size(), " and ", b.size(), " bytes; the rest counts as zeros\n");
-  if (differences.empty()) return {out + "identical\n", {}, exit};
-  out += text::cat("first difference at ", differences.front().offset, "\n");
+  if (differences.none()) return {out + "identical\n", {}, exit};
+  out += text::cat("first difference at ", differences.first(), "\n");
+  if (differences.granularity() > kSectorSize) {
+    out += text::cat(differences.bytes(), " bytes differ, in too many ranges to list: these are rounded to ",
+                     differences.granularity(), " bytes\n");
+  }
   Table table;
   table.headers = {"OFFSET", "LENGTH"};
-  for (const image::Difference &range : differences)
+  for (const image::Difference &range : differences.ranges())
     table.rows.push_back({text::cat(range.offset), text::cat(range.length)});
   return {out + table_text(table), {}, exit};
 }

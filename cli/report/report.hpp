@@ -72,7 +72,7 @@ struct DiskView {
 
 /// vbdkit.compare/1; exit code 1 when they differ.
 [[nodiscard]] Outcome comparison(bool json, const image::OpenImage &a, const image::OpenImage &b,
-                                 const std::vector<image::Difference> &differences);
+                                 const image::Differences &differences);
 
 /// vbdkit.plugins/1, vbdkit.plugin/1, vbdkit.matrix/1
 [[nodiscard]] Outcome plugins(bool json, const std::vector<plugin::Listed> &list, bool color);

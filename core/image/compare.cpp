@@ -3,162 +3,180 @@
 
 #include <algorithm>
 #include <cstring>
-#include <mutex>
-#include <optional>
-#include <thread>
 
-#include "core/base/size.hpp"
+#include "core/image/in_order.hpp"
+#include "core/image/pieces.hpp"
 
 namespace vbd::image {
+
+void Differences::append(const Difference &difference) {
+  const std::uint64_t begin = difference.offset / granularity_ * granularity_;
+  const std::uint64_t end = std::min(
+      end_, (difference.offset + difference.length + granularity_ - 1) / granularity_ * granularity_);
+  if (!ranges_.empty() && begin <= ranges_.back().offset + ranges_.back().length) {
+    ranges_.back().length = std::max(ranges_.back().length, end - ranges_.back().offset);
+  } else {
+    ranges_.push_back({begin, end - begin});
+  }
+}
+
+void Differences::add(const Difference &difference) {
+  if (none()) first_ = difference.offset / kSectorSize * kSectorSize;
+  bytes_ += difference.length;
+  append(difference);
+  if (ranges_.size() <= most_) return;
+  while (ranges_.size() > most_ / 2) {
+    granularity_ *= 2;
+    std::vector<Difference> exact;
+    exact.swap(ranges_);
+    for (const Difference &range : exact) append(range);
+  }
+}
+
 namespace {
 
-constexpr std::uint64_t kBlock = std::uint64_t{1} << 20;
+constexpr std::uint64_t kWindow = std::uint64_t{1} << 20;
 
-/// What one image stores, looked up piece by piece from the beginning.
-class Cursor {
+/// A window of the guest's disk of which at least one image stores something.
+struct Window {
+  std::uint64_t begin = 0;
+  std::vector<Stored::Stretch> a, b;
+};
+
+class Comparer final : public InOrder<Window, std::vector<Difference>> {
  public:
-  explicit Cursor(const OpenImage &image) : image_(image) {}
+  Comparer(const OpenImage &a, const OpenImage &b)
+      : a_(a), b_(b), stored_a_(a), stored_b_(b), found_(std::max(a.size(), b.size())) {}
 
-  struct Stretch {
-    std::uint64_t length = 0;
-    bool zero = true;
-  };
-  /// At `offset`, which never goes back; beyond the end there are zeros without end.
-  Result<Stretch> at(std::uint64_t offset) {
-    if (offset >= image_.size()) return Stretch{~std::uint64_t{0} - offset, true};
-    while (next_ < extents_.size() && extents_[next_].offset + extents_[next_].length <= offset) ++next_;
-    if (next_ == extents_.size()) {
-      auto extents = image_.map(offset, image_.size() - offset);
-      if (!extents) return extents.error();
-      extents_ = *std::move(extents);
-      next_ = 0;
-    }
-    const vbd_extent &extent = extents_[next_];
-    return Stretch{extent.offset + extent.length - offset,
-                   extent.kind == VBD_EXTENT_HOLE || extent.kind == VBD_EXTENT_ZERO};
+  Result<Differences> compare() {
+    if (auto done = run(all_processors()); !done) return done.error();
+    return std::move(found_);
+  }
+
+ private:
+  class Looker;
+  Result<std::optional<Window>> next() override;
+  std::unique_ptr<Worker> worker() override;
+  Result<void> take(std::vector<Difference> differences) override {
+    for (const Difference &difference : differences) found_.add(difference);
+    return {};
+  }
+
+  const OpenImage &a_, &b_;
+  Stored stored_a_, stored_b_;
+  std::uint64_t at_ = 0;
+  Differences found_;
+};
+
+Result<std::optional<Window>> Comparer::next() {
+  const auto a = stored_a_.from(at_), b = stored_b_.from(at_);
+  if (!a) return a.error();
+  if (!b) return b.error();
+  if (!*a && !*b) return std::optional<Window>{};
+  const std::uint64_t first =
+      std::min(*a ? (*a)->begin : ~std::uint64_t{0}, *b ? (*b)->begin : ~std::uint64_t{0});
+  Window window{std::max(first, at_) / kWindow * kWindow, {}, {}};
+  const std::uint64_t begin = std::max(window.begin, at_), end = window.begin + kWindow;
+  auto in_a = stored_a_.within(begin, end), in_b = stored_b_.within(begin, end);
+  if (!in_a) return in_a.error();
+  if (!in_b) return in_b.error();
+  window.a = *std::move(in_a);
+  window.b = *std::move(in_b);
+  at_ = end;
+  return std::optional<Window>(std::move(window));
+}
+
+/// What one image shows of a window, looked at from left to right.
+class Side {
+ public:
+  Side(const OpenImage &image, const std::vector<Stored::Stretch> &stored) : image_(image), stored_(stored) {}
+
+  /// Is `at` stored? And up to where is all the same as there?
+  [[nodiscard]] bool stores(std::uint64_t at, std::uint64_t &until) {
+    while (next_ < stored_.size() && stored_[next_].end <= at) ++next_;
+    if (next_ == stored_.size()) return false;
+    const bool inside = stored_[next_].begin <= at;
+    until = std::min(until, inside ? stored_[next_].end : stored_[next_].begin);
+    return inside;
+  }
+  [[nodiscard]] Result<void> read(std::vector<unsigned char> &to, std::uint64_t begin,
+                                  std::uint64_t end) const {
+    return image_.read(to.data(), end - begin, begin);
   }
 
  private:
   const OpenImage &image_;
-  std::vector<vbd_extent> extents_;
+  const std::vector<Stored::Stretch> &stored_;
   std::size_t next_ = 0;
 };
 
-struct Task {
-  std::uint64_t offset = 0, length = 0;
-  bool a_zero = false, b_zero = false;
-};
-
-class Comparison {
+class Comparer::Looker final : public Worker {
  public:
-  Comparison(const OpenImage &a, const OpenImage &b)
-      : a_(a), b_(b), a_at_(a), b_at_(b), end_(std::max(a.size(), b.size())) {}
+  Looker(const OpenImage &a, const OpenImage &b) : a_(a), b_(b), bytes_a_(kWindow), bytes_b_(kWindow) {}
 
-  Result<std::vector<Difference>> run();
-
- private:
-  std::optional<Task> next();
-  void work();
-  Result<void> look(const Task &task, std::vector<unsigned char> &a, std::vector<unsigned char> &b);
-  void found(std::uint64_t offset, std::uint64_t length);
-  void fail(const Error &error);
-
-  const OpenImage &a_, &b_;
-  Cursor a_at_, b_at_;  // under the mutex, as all that follows
-  std::mutex mutex_;
-  std::uint64_t at_ = 0;
-  const std::uint64_t end_;
-  std::vector<Difference> differences_;
-  std::optional<Error> error_;
-};
-
-void Comparison::fail(const Error &error) {
-  if (!error_) error_ = error;
-}
-
-/// The next piece that at least one of them stores.
-std::optional<Task> Comparison::next() {
-  const std::lock_guard<std::mutex> lock(mutex_);
-  while (at_ < end_ && !error_) {
-    const auto a = a_at_.at(at_), b = b_at_.at(at_);
-    if (!a || !b) {
-      fail(!a ? a.error() : b.error());
-      break;
-    }
-    Task task{at_, std::min({a->length, b->length, end_ - at_}), a->zero, b->zero};
-    if (task.a_zero && task.b_zero) {
-      at_ += task.length;
-      continue;
-    }
-    task.length = std::min(task.length, kBlock - at_ % kBlock);
-    at_ += task.length;
-    return task;
-  }
-  return std::nullopt;
-}
-
-void Comparison::found(std::uint64_t offset, std::uint64_t length) {
-  const std::lock_guard<std::mutex> lock(mutex_);
-  differences_.push_back({offset, length});
-}
-
-Result<void> Comparison::look(const Task &task, std::vector<unsigned char> &a,
-                              std::vector<unsigned char> &b) {
-  const auto fill = [&](const OpenImage &image, bool zero, std::vector<unsigned char> &to) -> Result<void> {
-    if (!zero) return image.read(to.data(), task.length, task.offset);
-    std::memset(to.data(), 0, task.length);
-    return {};
-  };
-  if (auto done = fill(a_, task.a_zero, a); !done) return done;
-  if (auto done = fill(b_, task.b_zero, b); !done) return done;
-  if (std::memcmp(a.data(), b.data(), task.length) == 0) return {};
-  for (std::uint64_t i = 0; i < task.length; i += kSectorSize) {
-    const std::uint64_t length = std::min(kSectorSize, task.length - i);
-    if (std::memcmp(a.data() + i, b.data() + i, length) != 0) found(task.offset + i, length);
-  }
-  return {};
-}
-
-void Comparison::work() {
-  try {
-    std::vector<unsigned char> a(kBlock), b(kBlock);
-    while (const auto task = next()) {
-      if (auto looked = look(*task, a, b); !looked) {
-        const std::lock_guard<std::mutex> lock(mutex_);
-        fail(looked.error());
+  Result<std::vector<Difference>> work(const Window &window) override {
+    std::vector<Difference> found;
+    Side a(a_, window.a), b(b_, window.b);
+    std::uint64_t until = 0;
+    for (std::uint64_t at = window.begin; at < window.begin + kWindow; at = until) {
+      until = window.begin + kWindow;
+      const bool in_a = a.stores(at, until), in_b = b.stores(at, until);
+      if (in_a) {
+        if (auto done = a.read(bytes_a_, at, until); !done) return done.error();
+      }
+      if (in_b) {
+        if (auto done = b.read(bytes_b_, at, until); !done) return done.error();
+      }
+      if (in_a && in_b) {
+        look(at, until, found);
+      } else if (in_a || in_b) {
+        look_for_zeros(in_a ? bytes_a_ : bytes_b_, at, until, found);
       }
     }
-  } catch (const std::bad_alloc &) {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    fail(Error(plugin::kInternal, "compare: out of memory"));
+    return found;
   }
-}
 
-Result<std::vector<Difference>> Comparison::run() {
-  const bool parallel = a_.parallel_read() && b_.parallel_read();
-  const unsigned count = parallel ? std::max(1u, std::thread::hardware_concurrency()) : 1;
-  std::vector<std::thread> threads;
-  for (unsigned i = 1; i < count; ++i) threads.emplace_back([this] { work(); });
-  work();
-  for (std::thread &thread : threads) thread.join();
-  if (error_) return *error_;
-  std::sort(differences_.begin(), differences_.end(),
-            [](const Difference &x, const Difference &y) { return x.offset < y.offset; });
-  std::vector<Difference> joined;
-  for (const Difference &next : differences_) {
-    if (!joined.empty() && joined.back().offset + joined.back().length == next.offset) {
-      joined.back().length += next.length;
+ private:
+  static void add(std::uint64_t offset, std::uint64_t length, std::vector<Difference> &found) {
+    if (!found.empty() && found.back().offset + found.back().length == offset) {
+      found.back().length += length;
     } else {
-      joined.push_back(next);
+      found.push_back({offset, length});
     }
   }
-  return joined;
+  /// Calls differ(where, how long) for each sector, or all of them at once when it says no.
+  template <class Differ>
+  static void by_sector(std::uint64_t begin, std::uint64_t end, std::vector<Difference> &found,
+                        Differ differ) {
+    if (!differ(0, end - begin)) return;
+    for (std::uint64_t i = 0, length = 0; i < end - begin; i += length) {
+      length = std::min(kSectorSize - (begin + i) % kSectorSize, end - begin - i);
+      if (differ(i, length)) add(begin + i, length, found);
+    }
+  }
+  void look(std::uint64_t begin, std::uint64_t end, std::vector<Difference> &found) const {
+    by_sector(begin, end, found, [&](std::uint64_t at, std::uint64_t length) {
+      return std::memcmp(bytes_a_.data() + at, bytes_b_.data() + at, length) != 0;
+    });
+  }
+  static void look_for_zeros(const std::vector<unsigned char> &bytes, std::uint64_t begin, std::uint64_t end,
+                             std::vector<Difference> &found) {
+    by_sector(begin, end, found,
+              [&](std::uint64_t at, std::uint64_t length) { return !all_zero(bytes.data() + at, length); });
+  }
+
+  const OpenImage &a_, &b_;
+  std::vector<unsigned char> bytes_a_, bytes_b_;
+};
+
+std::unique_ptr<Comparer::Worker> Comparer::worker() {
+  return std::make_unique<Looker>(a_, b_);
 }
 
 }  // namespace
 
-Result<std::vector<Difference>> compare(const OpenImage &a, const OpenImage &b) {
-  return Comparison(a, b).run();
+Result<Differences> compare(const OpenImage &a, const OpenImage &b) {
+  return Comparer(a, b).compare();
 }
 
 }  // namespace vbd::image

@@ -16,10 +16,7 @@ struct ImageFile::Functions {
   template <class Body>
   static std::int64_t call(void *ctx, Body &&body) noexcept {
     try {
-      ImageFile &self = of(ctx);
-      if (self.image_.parallel_read()) return body(self.image_);
-      const std::lock_guard<std::mutex> alone(self.one_at_a_time_);
-      return body(self.image_);
+      return body(of(ctx).image_);
     } catch (...) {
       return -ENOMEM;
     }

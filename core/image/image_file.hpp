@@ -3,8 +3,6 @@
 // thread.
 #pragma once
 
-#include <mutex>
-
 #include <vbdkit/plugin.h>
 
 namespace vbd::image {
@@ -21,7 +19,6 @@ class ImageFile {
  private:
   struct Functions;
   const OpenImage &image_;
-  std::mutex one_at_a_time_;  // where the filetype is not parallel
   vbd_file file_{};
 };
 

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -50,6 +51,8 @@ class OpenImage {
                                                                     sys::Fd fd, const std::string &path);
   [[nodiscard]] Result<void> open_references(Chain &chain, const ImageInfo &info);
   [[nodiscard]] Result<void> start();
+  /// The plugin to oneself, where it must be.
+  [[nodiscard]] std::unique_lock<std::recursive_mutex> turn() const;
 
   plugin::Plugin &plugin_;
   sys::Fd fd_;

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <mutex>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -106,6 +107,14 @@ class Plugin {
   /// `creating` false leaves out the defaults of options that have a meaning at create only.
   [[nodiscard]] virtual Result<Values> image_params(const Values &given, const std::string &where,
                                                     bool creating = true) const = 0;
+
+  /// Held by whoever calls a function of an image table that is not parallel: the plugin is called once at a
+  /// time, whichever of its images is meant. Recursive, because a filetype reads what its image refers to
+  /// through the host, and that may be an image of the same filetype.
+  [[nodiscard]] std::recursive_mutex &one_call() { return one_call_; }
+
+ private:
+  std::recursive_mutex one_call_;
 };
 
 }  // namespace vbd::plugin

@@ -128,7 +128,7 @@ class Images(Sandbox):
         for write in ("write -P 3 2M 512", "write -P 3 2098176 512", "write -P 4 50M 64k", "write -P 0 1M 4k"):
             self.qemu("qemu-io", "-f", "qcow2", "-c", write, qcow)
         found = self.vbd_json("image", "compare", "--filetype", "raw", raw, "--filetype-b", "qcow", qcow, rc=1)
-        expected = [(1 * MiB, 4096), (2 * MiB, 1536 - 512), (50 * MiB, 65536)]
+        expected = [(1 * MiB, 4096), (2 * MiB, 512), (2 * MiB + 1024, 512), (50 * MiB, 65536)]
         self.assertEqual([(d["start"], d["length"]) for d in found["differences"]], expected)
         shown = self.vbd("image", "compare", "--filetype", "qcow", qcow, "--filetype-b", "raw", raw, rc=1).stdout
         self.assertTrue(shown.startswith(f"first difference at {MiB}\nOFFSET"), shown)

@@ -29,6 +29,7 @@ LIBRARIES = {
     r"boost/dll": r"core/plugin/[^/]+\.cpp",
     r"boost/(?!dll)": r"nowhere",
     r"CLI/": r"cli/parser\.cpp",
+    r"openssl/": r"core/base/sha256\.cpp",
     r"libdeflate\.h|zstd\.h": r"plugins/qcow/.*",
 }
 

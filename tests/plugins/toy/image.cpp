@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The image table of FT_TOY. It is not parallel, and says so by failing when two calls meet.
+// The image table of FT_TOY. It is not parallel, and says so by failing when two calls meet, of one image or
+// of two.
 #include <algorithm>
 #include <atomic>
 #include <cstring>
@@ -20,19 +21,20 @@ struct Image {
   Store store;
   bool read_only = false;
   std::map<uint64_t, uint32_t> reserved;  ///< block: place
-  std::atomic<bool> busy{false};
 };
+
+std::atomic<bool> busy{false};
 
 /// Runs the body of a call unless another one runs.
 template <class Body>
 int32_t alone(void *image, vbd_error *err, Body &&body) noexcept {
   auto &self = *static_cast<Image *>(image);
-  if (self.busy.exchange(true)) {
+  if (busy.exchange(true)) {
     return fail(err, VBD_E_INTERNAL, "toy.called_twice", 0,
                 "two calls at once to a filetype that is not parallel");
   }
   const int32_t status = guarded(err, [&] { return body(self); });
-  self.busy = false;
+  busy = false;
   return status;
 }
 
