@@ -46,6 +46,19 @@ STRICTER = {
 # Likewise in check.
 STRICTER_CHECK = {"qcow.overlap": "a cluster that is a table and data at once, counted twice"}
 
+# Debian's emulator has no qtest accelerator, which executes nothing; a stopped processor executes nothing either.
+EMULATOR = """#!/bin/bash
+words=()
+for word; do
+  if [ "$word" = qtest ]; then words+=(tcg -S); else words+=("$word"); fi
+done
+exec {} "${{words[@]}}"
+"""
+# Most tests ask the emulator for its version and machines only.
+VERSION_ONLY = """#!/bin/sh
+case "$*" in *-machine*) echo 'none empty (default)';; *) echo 'QEMU emulator version 7.2';; esac
+"""
+
 
 def run(argv, timeout=60):
     try:
@@ -236,15 +249,13 @@ def shadow_run(given, work):
     shim_path = os.path.join(work, "qemu-img")
     os.symlink(os.path.abspath(__file__), shim_path)
     emulator = shutil.which("qemu-system-" + os.uname().machine)
-    if emulator and b"qtest" not in run([emulator, "-accel", "help"]).stdout:
-        emulator = None  # Debian's is built without what the tests drive it by
-    stub = os.path.join(work, "emulator")  # most tests ask the emulator for its version and machines only
-    with open(stub, "w", encoding="utf-8") as f:
-        f.write("#!/bin/sh\ncase \"$*\" in *-machine*) echo 'none empty (default)';; *) echo 'QEMU emulator version 7.2';; esac\n")
-    os.chmod(stub, 0o755)
+    stand_in = os.path.join(work, "emulator")
+    with open(stand_in, "w", encoding="utf-8") as f:
+        f.write(EMULATOR.format(emulator) if emulator else VERSION_ONLY)
+    os.chmod(stand_in, 0o755)
     log = os.path.join(work, "log")
     env = dict(os.environ, PYTHON=sys.executable, TEST_DIR=os.path.join(work, "test"), SOCK_DIR=os.path.join(work, "sock"),
-               QEMU_PROG=emulator or stub, QEMU_IMG_PROG=shim_path, QEMU_IO_PROG=shutil.which("qemu-io"),
+               QEMU_PROG=stand_in, QEMU_IMG_PROG=shim_path, QEMU_IO_PROG=shutil.which("qemu-io"),
                QEMU_NBD_PROG=shutil.which("qemu-nbd"), QSD_PROG=shutil.which("qemu-storage-daemon"),
                QCOW_SHADOW=json.dumps({"qemu_img": shutil.which("qemu-img"), "shadow": os.path.abspath(given.shadow),
                                        "log": log, "scratch": os.path.join(work, "scratch")}))
@@ -252,7 +263,7 @@ def shadow_run(given, work):
     failed = False
     runs = [("-qcow2", name) for name in (given.tests.split(",") if given.tests else QCOW2_TESTS)]
     if not emulator:
-        print("not run without a qemu-system that has the qtest accelerator:", ", ".join(NEED_EMULATOR))
+        print("not run without a qemu-system:", ", ".join(NEED_EMULATOR))
         runs = [one for one in runs if one[1] not in NEED_EMULATOR]
     runs += [] if given.tests else [("-qcow", name) for name in QCOW_TESTS]
     for kind, name in runs:
