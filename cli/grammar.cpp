@@ -11,6 +11,8 @@ constexpr OptionSpec kGlobal[] = {
      Meaning::file},
     {"-v,--verbose", Takes::count, "", "say more on stderr; -vv still more"},
     {"--color", Takes::value, "WHEN", "colours: auto is on a terminal without NO_COLOR", "auto|always|never"},
+    {"--progress", Takes::value, "WHEN",
+     "how far work of more than a second is, on stderr: auto is on a terminal", "auto|never|json"},
     {"-h,--help", Takes::nothing, "", "print help and exit"},
 };
 constexpr OptionSpec kDryRun = {"--dry-run", Takes::nothing, "",

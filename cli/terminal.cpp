@@ -28,6 +28,11 @@ bool is_set(const char *name) {
   return value != nullptr && *value != '\0';
 }
 
+bool is_dumb() {
+  const char *term = std::getenv("TERM");
+  return term == nullptr || std::string_view(term) == "dumb";
+}
+
 }  // namespace
 
 void guard_standard_descriptors() {
@@ -40,8 +45,11 @@ void guard_standard_descriptors() {
 
 bool wants_color(std::string_view when, int fd) {
   if (when != "auto") return when == "always";
-  const char *term = std::getenv("TERM");
-  return ::isatty(fd) == 1 && !is_set("NO_COLOR") && term != nullptr && std::string_view(term) != "dumb";
+  return is_terminal(fd) && !is_set("NO_COLOR");
+}
+
+bool is_terminal(int fd) {
+  return ::isatty(fd) == 1 && !is_dumb();
 }
 
 Result<void> write_stdout(std::string_view text) {

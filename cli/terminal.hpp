@@ -20,6 +20,9 @@ void guard_standard_descriptors();
 /// `when` is auto, always or never; auto: a terminal, TERM not dumb, NO_COLOR not set (no-color.org).
 [[nodiscard]] bool wants_color(std::string_view when, int fd);
 
+/// A terminal that knows more than lines.
+[[nodiscard]] bool is_terminal(int fd);
+
 /// All of it, or an error: a closed pipe and a full disk included.
 [[nodiscard]] Result<void> write_stdout(std::string_view text);
 void write_stderr(std::string_view text);

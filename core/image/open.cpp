@@ -156,12 +156,13 @@ Result<void> OpenImage::start() {
 }
 
 bool OpenImage::parallel_read() const {
-  return (plugin_.filetype()->image->flags & VBD_IMAGE_PARALLEL_READ) != 0;
+  return (plugin_.filetype()->image->flags & VBD_IMAGE_PARALLEL_READ) != 0 &&
+         std::all_of(references_.begin(), references_.end(),
+                     [](const auto &one) { return !one->image || one->image->parallel_read(); });
 }
 
-std::unique_lock<std::recursive_mutex> OpenImage::turn() const {
-  if (parallel_read()) return {};
-  return std::unique_lock<std::recursive_mutex>(plugin_.one_call());
+plugin::Gate::Pass OpenImage::pass(std::uint32_t parallel) const {
+  return plugin_.gate().enter((plugin_.filetype()->image->flags & parallel) == 0);
 }
 
 const OpenImage *OpenImage::reference(std::uint32_t index) const {
@@ -171,7 +172,7 @@ const OpenImage *OpenImage::reference(std::uint32_t index) const {
 Result<void> OpenImage::read(void *to, std::uint64_t length, std::uint64_t offset) const {
   plugin::ErrorBuffer error;
   bool thrown = false;
-  const auto alone = turn();
+  const auto pass = this->pass(VBD_IMAGE_PARALLEL_READ);
   const std::int32_t status =
       plugin::call_out(thrown, plugin_.filetype()->image->read, image_, to, length, offset, error.get());
   if (!thrown && status == VBD_OK) return {};
@@ -184,7 +185,7 @@ Result<std::vector<vbd_extent>> OpenImage::map(std::uint64_t offset, std::uint64
   std::uint32_t n = 0;
   plugin::ErrorBuffer error;
   bool thrown = false;
-  const auto alone = turn();
+  const auto pass = this->pass(VBD_IMAGE_PARALLEL_READ);
   const std::int32_t status = plugin::call_out(thrown, plugin_.filetype()->image->map, image_, offset, length,
                                                extents.data(), kExtents, &n, error.get());
   if (thrown || status != VBD_OK) {

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: MIT
 // An image open for reading, through its filetype, together with the files that it refers to where policy
 // allows them: a chain with an explicit format at each link, below the allowed directories, of limited depth,
-// without cycles. Calls from several threads only where parallel_read() says so.
+// without cycles. map and read from any thread: calls that the filetype does not take at once wait for each
+// other, so parallel_read() only says whether several threads get further than one. An image with references
+// that is not parallel_read() is for one thread.
 #pragma once
 
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <vector>
 
@@ -36,12 +37,14 @@ class OpenImage {
 
   [[nodiscard]] std::uint64_t size() const { return size_; }  ///< virtual, bytes
   [[nodiscard]] const std::string &path() const { return path_; }
-  [[nodiscard]] bool parallel_read() const;
+  [[nodiscard]] bool parallel_read() const;  ///< it and all that it refers to
   [[nodiscard]] Result<void> read(void *to, std::uint64_t length, std::uint64_t offset) const;
   /// At least one extent of the range, checked: ascending, without gaps, inside.
   [[nodiscard]] Result<std::vector<vbd_extent>> map(std::uint64_t offset, std::uint64_t length) const;
   /// What stands at reference `index`; null where it is a file of plain bytes.
   [[nodiscard]] const OpenImage *reference(std::uint32_t index) const;
+  /// The file of the image, where DATA extents lie; stays this object's.
+  [[nodiscard]] int fd() const { return fd_.get(); }
 
  private:
   struct Reference;
@@ -51,8 +54,8 @@ class OpenImage {
                                                                     sys::Fd fd, const std::string &path);
   [[nodiscard]] Result<void> open_references(Chain &chain, const ImageInfo &info);
   [[nodiscard]] Result<void> start();
-  /// The plugin to oneself, where it must be.
-  [[nodiscard]] std::unique_lock<std::recursive_mutex> turn() const;
+  /// For one call of what `parallel` (VBD_IMAGE_PARALLEL_*) is about.
+  [[nodiscard]] plugin::Gate::Pass pass(std::uint32_t parallel) const;
 
   plugin::Plugin &plugin_;
   sys::Fd fd_;
@@ -70,6 +73,7 @@ struct Piece {
   std::uint64_t host_offset = 0;         ///< as vbd_extent's
   unsigned depth = 0;                    ///< 0: the image itself, 1: what it refers to, ...
   const OpenImage *image = nullptr;      ///< whose bytes they are
+  bool verbatim = false;                 ///< DATA, with its bytes at host_offset of image->fd()
 };
 /// All pieces of the image in order, those of one kind that follow each other in the file as one.
 [[nodiscard]] Result<void> for_each_piece(const OpenImage &image,

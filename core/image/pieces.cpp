@@ -13,7 +13,9 @@ bool reads_as_zeros(const Piece &piece) {
 
 /// Can `next` be said together with `piece`, which it follows in the guest?
 bool continues(const Piece &piece, const Piece &next) {
-  if (next.kind != piece.kind || next.depth != piece.depth || next.image != piece.image) return false;
+  if (next.kind != piece.kind || next.depth != piece.depth || next.image != piece.image ||
+      next.verbatim != piece.verbatim)
+    return false;
   if (next.kind == VBD_EXTENT_HOLE || next.kind == VBD_EXTENT_PACKED) return true;
   constexpr std::uint64_t kNone = ~std::uint64_t{0};
   if (piece.host_offset == kNone || next.host_offset == kNone) return piece.host_offset == next.host_offset;
@@ -23,20 +25,21 @@ bool continues(const Piece &piece, const Piece &next) {
 }  // namespace
 
 Pieces::Pieces(const OpenImage &image) {
-  ranges_.push_back({&image, 0, image.size(), 0, {}, 0});
+  ranges_.push_back({&image, 0, image.size(), 0, {}, 0, true});
 }
 
 /// What lies in the image referred to; beyond its end there is nothing.
 void Pieces::descend(const Range &from, const vbd_extent &extent) {
   const OpenImage *below = from.image->reference(extent.file - 1);
   const std::uint64_t end = extent.offset + extent.length;
-  Range range{below, extent.offset, end, from.depth + 1, {}, 0};
+  Range range{below, extent.offset, end, from.depth + 1, {}, 0, true};
   if (below == nullptr) {  // plain bytes: nothing is known of them but that they are there
     range.image = from.image;
+    range.as_mapped = false;
     range.extents.push_back({extent.offset, extent.length, extent.offset, VBD_EXTENT_DATA, 0, 0});
   } else if (below->size() < end) {
     range.end = std::max(extent.offset, below->size());
-    Range beyond{from.image, range.end, end, from.depth, {}, 0};
+    Range beyond{from.image, range.end, end, from.depth, {}, 0, true};
     beyond.extents.push_back({range.end, end - range.end, 0, VBD_EXTENT_HOLE, 0, 0});
     ranges_.push_back(std::move(beyond));
   }
@@ -61,9 +64,11 @@ Result<std::optional<Piece>> Pieces::step() {
     range.at += extent.length;
     if (extent.kind != VBD_EXTENT_REFERENCE) {
       return std::optional<Piece>(
-          Piece{extent.offset, extent.length, extent.kind, extent.host_offset, range.depth, range.image});
+          Piece{extent.offset, extent.length, extent.kind, extent.host_offset, range.depth, range.image,
+                range.as_mapped && extent.kind == VBD_EXTENT_DATA && extent.file == 0});
     }
-    const Range from{range.image, 0, 0, range.depth, {}, 0};  // descend() may move what `range` stands for
+    const Range from{range.image, 0, 0,   range.depth,
+                     {},          0, true};  // descend() may move what `range` stands for
     descend(from, extent);
   }
   return std::optional<Piece>{};

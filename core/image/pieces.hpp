@@ -28,6 +28,7 @@ class Pieces {
     unsigned depth = 0;
     std::vector<vbd_extent> extents;
     std::size_t used = 0;
+    bool as_mapped = true;  // the image's own word, not ours
   };
   [[nodiscard]] Result<std::optional<Piece>> step();
   void descend(const Range &from, const vbd_extent &extent);

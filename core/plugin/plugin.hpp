@@ -7,7 +7,6 @@
 #include <cstdint>
 #include <functional>
 #include <map>
-#include <mutex>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -17,6 +16,7 @@
 #include <vbdkit/plugin.h>
 
 #include "core/base/result.hpp"
+#include "core/plugin/gate.hpp"
 #include "core/plugin/note.hpp"
 #include "core/plugin/options.hpp"
 #include "core/sys/fd.hpp"
@@ -108,13 +108,11 @@ class Plugin {
   [[nodiscard]] virtual Result<Values> image_params(const Values &given, const std::string &where,
                                                     bool creating = true) const = 0;
 
-  /// Held by whoever calls a function of an image table that is not parallel: the plugin is called once at a
-  /// time, whichever of its images is meant. Recursive, because a filetype reads what its image refers to
-  /// through the host, and that may be an image of the same filetype.
-  [[nodiscard]] std::recursive_mutex &one_call() { return one_call_; }
+  /// For calls of the image table.
+  [[nodiscard]] Gate &gate() { return gate_; }
 
  private:
-  std::recursive_mutex one_call_;
+  Gate gate_;
 };
 
 }  // namespace vbd::plugin

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: MIT
+// --progress: how far work with images is, on stderr, once it has taken longer than a second; and the end
+// that SIGINT, SIGTERM and SIGHUP put to it.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <mutex>
+#include <string>
+
+#include "cli/session.hpp"
+#include "core/image/watch.hpp"
+#include "core/sys/interrupt.hpp"
+
+namespace vbd::cli {
+
+class Progress {
+ public:
+  /// `operation`: one word, for programs; `what`: for people.
+  Progress(const Session &session, std::string operation, std::string what);
+  /// Takes the line away again.
+  ~Progress();
+  Progress(const Progress &) = delete;
+  Progress &operator=(const Progress &) = delete;
+
+  /// To be given to the work; valid as long as this lives.
+  [[nodiscard]] image::Watch watch();
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  enum class Style { none, line, json };
+  bool report(std::uint64_t done, std::uint64_t total);
+  void print(std::uint64_t done, std::uint64_t total, Clock::time_point now);
+  [[nodiscard]] std::string line(std::uint64_t done, std::uint64_t total, double seconds) const;
+  [[nodiscard]] std::string json(std::uint64_t done, std::uint64_t total, double seconds) const;
+
+  sys::Interrupts interrupts_;
+  const std::string operation_, what_;
+  Style style_ = Style::none;
+  const Clock::time_point begin_;
+  std::mutex mutex_;
+  Clock::time_point next_;
+  bool printed_ = false;
+};
+
+}  // namespace vbd::cli

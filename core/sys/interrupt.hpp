@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: MIT
+// SIGINT, SIGTERM and SIGHUP as a wish that work looks at, so that it can clean up after itself.
+#pragma once
+
+#include <signal.h>
+
+#include <array>
+
+namespace vbd::sys {
+
+/// While it lives, the first of these signals is only noted; a second one ends the process as without this.
+/// One at a time. A signal that was ignored before stays ignored.
+class Interrupts {
+ public:
+  Interrupts();
+  ~Interrupts();
+  Interrupts(const Interrupts &) = delete;
+  Interrupts &operator=(const Interrupts &) = delete;
+  /// The signal that came, or 0. Any thread.
+  [[nodiscard]] static int came();
+
+ private:
+  std::array<struct sigaction, 3> before_{};
+};
+
+}  // namespace vbd::sys
