@@ -38,14 +38,18 @@ bool Session::color() const {
   return wants_color(arguments_.value("color", "auto"), kStdout);
 }
 
+sys::Runner &Session::runner() {
+  if (!runner_) runner_ = sys::make_real_runner();
+  return *runner_;
+}
+
 plugin::Registry &Session::registry() {
   if (!registry_) {
-    runner_ = sys::make_real_runner();
     std::vector<std::string> extra;
     for (const std::string &directory : arguments_.values("plugin-dir"))
       extra.push_back(sys::absolute_path(directory));
     registry_ =
-        std::make_unique<plugin::Registry>(settings_, std::move(extra), builtin_plugin_dir(), *runner_);
+        std::make_unique<plugin::Registry>(settings_, std::move(extra), builtin_plugin_dir(), runner());
   }
   return *registry_;
 }

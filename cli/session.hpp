@@ -35,8 +35,9 @@ class Session {
 
   [[nodiscard]] const config::Settings &settings() const { return settings_; }
   [[nodiscard]] plugin::Registry &registry();
+  [[nodiscard]] sys::Runner &runner();
   [[nodiscard]] device::Context device() { return {settings_, registry()}; }
-  [[nodiscard]] instance::Manager manager() { return {settings_, registry(), profile_dirs()}; }
+  [[nodiscard]] instance::Manager manager() { return {settings_, registry(), profile_dirs(), runner()}; }
   [[nodiscard]] std::vector<std::string> profile_dirs() const;
 
   /// The argument LOGICAL_ID.

@@ -158,7 +158,7 @@ Result<void> set_nodes(Settings &settings, const Node &node) {
   return {};
 }
 
-constexpr std::array<Key, 18> kKeys = {{
+constexpr std::array<Key, 19> kKeys = {{
     {"file_storage_dir", set_directory<&Settings::file_storage_dir>},
     {"allowed_dirs", set_directories<&Settings::allowed_dirs>},
     {"state_dir", set_directory<&Settings::state_dir>},
@@ -173,6 +173,7 @@ constexpr std::array<Key, 18> kKeys = {{
     {"nodes", set_nodes},
     {"os_search_path", set_directories<&Settings::os_search_path>},
     {"export_dir", set_directory<&Settings::export_dir>},
+    {"log_dir", set_directory<&Settings::log_dir>},
     {"image_owner", set_text<&Settings::image_owner>},
     {"image_group", set_text<&Settings::image_group>},
     {"image_mode", set_mode},

@@ -43,7 +43,8 @@ struct Settings {
   std::map<std::string, NodeSettings> nodes;
   std::vector<std::string> os_search_path;
   std::string export_dir;
-  std::string image_owner, image_group;  ///< names or numbers; "" as created
+  std::string log_dir = "/var/log/vbdkit/os";  ///< what the scripts of guest OS definitions wrote
+  std::string image_owner, image_group;        ///< names or numbers; "" as created
   std::uint32_t image_mode = 0600;
   std::uint64_t min_free = 0;  ///< bytes; add warns below it
 

@@ -107,6 +107,7 @@ std::string show_settings(const Settings &settings) {
   out += nodes_text(settings);
   line("os_search_path", list_text(settings.os_search_path));
   line("export_dir", yaml_scalar(settings.export_dir));
+  line("log_dir", yaml_scalar(settings.log_dir));
   line("image_owner", yaml_scalar(settings.image_owner));
   line("image_group", yaml_scalar(settings.image_group));
   line("image_mode", octal(settings.image_mode));

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 
 #include "core/base/result.hpp"
 #include "core/sys/fd.hpp"
@@ -13,8 +14,15 @@ namespace vbd::plugin {
 
 inline constexpr ErrorKind kUntrusted{"plugin.untrusted", Exit::refused};
 
+/// How a refusal is said, for other files that root's programs run.
+struct TrustWords {
+  ErrorKind kind = kUntrusted;
+  std::string_view thing = "plugin";
+  std::string_view refused = "not loaded";
+};
+
 /// Opens the file read-only after the walk. `path` must be absolute and normal; its directory canonical.
 /// kUntrusted says which component and why; kNotFound (sys) when it is not there.
-[[nodiscard]] Result<sys::Fd> open_trusted(const std::string &path);
+[[nodiscard]] Result<sys::Fd> open_trusted(const std::string &path, const TrustWords &words = {});
 
 }  // namespace vbd::plugin

@@ -7,6 +7,8 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdlib>
+#include <memory>
 
 #include "core/base/text.hpp"
 
@@ -46,6 +48,16 @@ Result<Fd> open_directory_at(int directory, const std::string &name, const std::
 
 bool path_exists(const std::string &path) {
   return ::faccessat(AT_FDCWD, path.c_str(), F_OK, AT_EACCESS) == 0;
+}
+
+Result<std::string> canonical_path(const std::string &path) {
+  const std::unique_ptr<char, decltype(&std::free)> real(::realpath(path.c_str(), nullptr), &std::free);
+  if (!real) return errno_error(text::printable(path), errno);
+  return std::string(real.get());
+}
+
+Result<Fd> open_null() {
+  return open_at(AT_FDCWD, "/dev/null", O_RDWR, "/dev/null");
 }
 
 Result<std::size_t> read_at(int fd, void *to, std::size_t length, std::uint64_t offset) {

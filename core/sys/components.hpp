@@ -28,6 +28,11 @@ namespace vbd::sys {
 /// Something is there, links followed.
 [[nodiscard]] bool path_exists(const std::string &path);
 
+/// The absolute path without links and dots; kNotFound when nothing is there.
+[[nodiscard]] Result<std::string> canonical_path(const std::string &path);
+/// /dev/null, to read and write.
+[[nodiscard]] Result<Fd> open_null();
+
 /// Bytes read at `offset`: less than `length` only at the end of the file.
 [[nodiscard]] Result<std::size_t> read_at(int fd, void *to, std::size_t length, std::uint64_t offset);
 

@@ -21,6 +21,7 @@ inline constexpr ErrorKind kInUse{"image.in_use", Exit::busy};
 inline constexpr ErrorKind kHelperMissing{"helper.missing", Exit::failed};
 inline constexpr ErrorKind kHelperFailed{"helper.failed", Exit::failed};
 inline constexpr ErrorKind kHelperTimeout{"helper.timeout", Exit::failed};
+inline constexpr ErrorKind kHelperCancelled{"helper.cancelled", Exit::failed};
 inline constexpr ErrorKind kPlayback{"helper.playback", Exit::failed};
 
 /// The kind that fits an errno value: ENOENT, EEXIST, ENOSPC/EDQUOT/EFBIG, EROFS, EACCES/EPERM, ELOOP,

@@ -74,6 +74,12 @@ ChildPlan::ChildPlan(std::string program, const std::vector<std::string> &argv)
   argv_.push_back(nullptr);
 }
 
+void ChildPlan::set_environment(const std::vector<std::string> &environment) {
+  variables_ = environment;
+  for (std::string &variable : variables_) environment_.push_back(variable.data());
+  environment_.push_back(nullptr);
+}
+
 /// Sources first move above every target, so that no target overwrites a source that is still needed.
 void ChildPlan::place_descriptors(int &report) {
   int highest = 2;
@@ -94,7 +100,9 @@ void ChildPlan::place_descriptors(int &report) {
 void ChildPlan::exec_in_child(int report) {
   default_signals();
   place_descriptors(report);
-  ::execve(program_.c_str(), argv_.data(), const_cast<char *const *>(kEnvironment.data()));
+  if (!directory_.empty() && ::chdir(directory_.c_str()) != 0) fail(report, errno);
+  ::execve(program_.c_str(), argv_.data(),
+           environment_.empty() ? const_cast<char *const *>(kEnvironment.data()) : environment_.data());
   fail(report, errno);
 }
 

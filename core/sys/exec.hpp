@@ -25,6 +25,10 @@ class ChildPlan {
 
   /// Later maps to the same number win. Sources stay the caller's.
   void map(int parent_fd, int child_fd) { maps_.push_back({parent_fd, child_fd}); }
+  /// Instead of the usual environment.
+  void set_environment(const std::vector<std::string> &environment);
+  /// Its working directory.
+  void set_directory(std::string directory) { directory_ = std::move(directory); }
 
   /// In the child: descriptors as mapped, all others but `report` closed by exec, signals as at the start of
   /// a program; then exec. Writes errno to `report` and ends when that fails.
@@ -35,6 +39,9 @@ class ChildPlan {
   std::string program_;
   std::vector<std::string> words_;
   std::vector<char *> argv_;
+  std::vector<std::string> variables_;
+  std::vector<char *> environment_;
+  std::string directory_;
   std::vector<FdMap> maps_;
 };
 

@@ -23,6 +23,8 @@ class OperationLock {
   /// Waits up to `patience`; then kLocked, naming the holder's process where it can be seen.
   [[nodiscard]] static Result<OperationLock> acquire(int directory, const std::string &directory_path,
                                                      std::chrono::milliseconds patience);
+  /// For a process that is to keep the lock after this object: RunSpec::held.
+  [[nodiscard]] int fd() const { return fd_.get(); }
 
  private:
   explicit OperationLock(Fd fd) : fd_(std::move(fd)) {}

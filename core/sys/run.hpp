@@ -21,11 +21,21 @@ struct FdMap {
 };
 
 struct RunSpec {
-  std::vector<std::string> argv;  ///< argv[0]: bare name, found in kHelperPath
-  std::string input;              ///< given on stdin; empty: /dev/null
-  std::chrono::milliseconds timeout{60000};
-  std::vector<FdMap> fds;
-  std::size_t output_limit = 1u << 20;  ///< of stdout; the rest is read and dropped
+  std::vector<std::string> argv;             ///< argv[0]: bare name, found in kHelperPath
+  std::string input;                         ///< given on stdin; empty: /dev/null
+  std::chrono::milliseconds timeout{60000};  ///< 0: none
+  std::vector<FdMap> fds;                    ///< 0 and 1 too: instead of `input` and `output`
+  std::size_t output_limit = 1u << 20;       ///< of stdout; the rest is read and dropped
+
+  std::string directory;                 ///< its working directory; "" the caller's
+  std::vector<std::string> environment;  ///< "NAME=VALUE", all that it gets; empty: kHelperPath, LC_ALL=C
+  /// Its stderr, and its stdout unless mapped, are appended to this file; last_lines are the file's. "" none.
+  std::string log_path;
+  /// In a session and (as root) a mount namespace of its own, without a terminal; ended with everything that
+  /// it started and mounted, at a time-out, a cancellation, and also when vbd itself is killed. For scripts.
+  bool supervised = false;
+  std::vector<int> held;  ///< supervised: stay open until all of it is gone, so that their locks do
+  int cancel = -1;        ///< when it becomes readable, the helper is ended: kHelperCancelled
 };
 struct RunResult {
   int exit_status = 0;     ///< 0..255, or 128 + signal
@@ -49,7 +59,7 @@ inline constexpr const char *kHelperPath = "/usr/local/sbin:/usr/local/bin:/usr/
 class Runner {
  public:
   virtual ~Runner() = default;
-  /// kHelperMissing, kHelperTimeout; a non-zero exit is a result, not an error.
+  /// kHelperMissing, kHelperTimeout, kHelperCancelled; a non-zero exit is a result, not an error.
   [[nodiscard]] virtual Result<RunResult> run(const RunSpec &spec) = 0;
   /// Own session, no inherited stdio; in a transient systemd unit where /run/systemd/system exists.
   [[nodiscard]] virtual Result<Process> spawn(const SpawnSpec &spec) = 0;

@@ -16,9 +16,11 @@
 
 #include "core/base/log.hpp"
 #include "core/base/text.hpp"
+#include "core/sys/components.hpp"
 #include "core/sys/exec.hpp"
 #include "core/sys/files.hpp"
 #include "core/sys/spawn.hpp"
+#include "core/sys/supervise.hpp"
 
 namespace vbd::sys {
 namespace {
@@ -51,6 +53,9 @@ Result<Fd> stdin_of(const std::string &input) {
 struct Helper {
   pid_t pid = -1;
   Fd pidfd, output_end, error_end;
+  Fd lifeline;  ///< of a supervised one: closing it ends it
+  Fd log;
+  std::uint64_t log_start = 0;  ///< what stood in the log before
   std::string output, errors;
   std::size_t output_limit = 0;
   bool reaped = false;
@@ -91,21 +96,25 @@ bool reap(Helper &helper) {
   return helper.reaped;
 }
 
-/// True when the helper ended before `deadline`; its output is read all the while.
-bool wait_until(Helper &helper, Clock::time_point deadline) {
+enum class Wait { ended, late, cancelled };
+
+/// Until the helper ended; its output is read all the while. `cancel`: a descriptor, or -1.
+Wait wait_until(Helper &helper, Clock::time_point deadline, int cancel = -1) {
   while (!reap(helper)) {
     const auto left = std::chrono::ceil<milliseconds>(deadline - Clock::now());
-    if (left.count() <= 0) return false;
+    if (left.count() <= 0) return Wait::late;
     // Without a pidfd (Linux before 5.3) the end is looked for every 10 ms.
     const auto most = helper.pidfd ? milliseconds(60000) : milliseconds(10);
-    std::array<pollfd, 3> polled{{{helper.pidfd.get(), POLLIN, 0},
+    std::array<pollfd, 4> polled{{{helper.pidfd.get(), POLLIN, 0},
                                   {helper.output_end.get(), POLLIN, 0},
-                                  {helper.error_end.get(), POLLIN, 0}}};  // negative numbers are skipped
+                                  {helper.error_end.get(), POLLIN, 0},
+                                  {cancel, POLLIN, 0}}};  // negative numbers are skipped
     ::poll(polled.data(), polled.size(), static_cast<int>(std::min(left, most).count()));
     drain_both(helper);
+    if (polled.back().revents != 0) return Wait::cancelled;
   }
   drain_both(helper);
-  return true;
+  return Wait::ended;
 }
 
 /// At most 20 lines and 4 KiB of what came last, printable.
@@ -122,32 +131,73 @@ std::string last_lines(std::string_view errors) {
   return text::join(lines, "\n");
 }
 
+/// The end of what this run put into its log.
+std::string end_of_log(const Helper &helper) {
+  const auto info = file_info(helper.log.get());
+  if (!info || info->size <= helper.log_start) return {};
+  const std::uint64_t from =
+      std::max(helper.log_start, info->size - std::min<std::uint64_t>(info->size, kTailBytes));
+  std::string tail(info->size - from, '\0');
+  const auto got = read_at(helper.log.get(), tail.data(), tail.size(), from);
+  if (!got) return {};
+  tail.resize(*got);
+  return tail;
+}
+
+Result<void> open_log_of(const RunSpec &spec, Helper &helper) {
+  if (spec.log_path.empty()) return {};
+  auto log = open_log(spec.log_path);
+  if (!log) return log.error();
+  helper.log = std::move(*log);
+  const auto info = file_info(helper.log.get());
+  if (!info) return info.error();
+  helper.log_start = info->size;
+  return {};
+}
+
+[[noreturn]] void helper_in_child(ChildPlan &plan, pid_t parent, int report) {
+  ::setpgid(0, 0);
+  // Our thread waits for the helper, so its death is ours: a killed vbd leaves no helper at work.
+  ::prctl(PR_SET_PDEATHSIG, SIGTERM);
+  if (::getppid() != parent) ::_exit(126);
+  plan.exec_in_child(report);
+}
+
+/// Descriptors, environment and directory.
+void equip(ChildPlan &plan, const RunSpec &spec, const Helper &helper, int input, int output, int errors) {
+  plan.map(input, 0);
+  plan.map(helper.log ? helper.log.get() : output, 1);
+  plan.map(helper.log ? helper.log.get() : errors, 2);
+  for (const FdMap &map : spec.fds) plan.map(map.parent_fd, map.child_fd);
+  if (!spec.environment.empty()) plan.set_environment(spec.environment);
+  plan.set_directory(spec.directory);
+}
+
 Result<Helper> start(const RunSpec &spec, const std::string &program) {
+  Helper helper;
+  if (auto logged = open_log_of(spec, helper); !logged) return logged.error();
   Result<Fd> input = stdin_of(spec.input);
-  Result<Pipe> output = make_pipe(), errors = make_pipe(), report = make_pipe();
+  Result<Pipe> output = make_pipe(), errors = make_pipe(), report = make_pipe(), lifeline = make_pipe();
   if (!input) return input.error();
-  for (const Result<Pipe> *pipe : {&output, &errors, &report}) {
+  for (const Result<Pipe> *pipe : {&output, &errors, &report, &lifeline}) {
     if (!*pipe) return pipe->error();
   }
   ChildPlan plan(program, spec.argv);
-  plan.map(input->get(), 0);
-  plan.map(output->write.get(), 1);
-  plan.map(errors->write.get(), 2);
-  for (const FdMap &map : spec.fds) plan.map(map.parent_fd, map.child_fd);
+  equip(plan, spec, helper, input->get(), output->write.get(), errors->write.get());
+  std::vector<int> held = spec.held;
+  held.push_back(lifeline->read.get());
+  std::sort(held.begin(), held.end());
   const pid_t parent = ::getpid(), pid = ::fork();
   if (pid < 0) return errno_error("start a helper", errno);
   if (pid == 0) {
-    ::setpgid(0, 0);
-    // Our thread waits for the helper, so its death is ours: a killed vbd leaves no helper at work.
-    ::prctl(PR_SET_PDEATHSIG, SIGTERM);
-    if (::getppid() != parent) ::_exit(126);
-    plan.exec_in_child(report->write.get());
+    if (spec.supervised) supervise_in_child(plan, report->write.get(), lifeline->read.get(), held);
+    helper_in_child(plan, parent, report->write.get());
   }
   ::setpgid(pid, pid);
   report->write.reset();
-  Helper helper;
   helper.pid = pid;
   helper.output_limit = spec.output_limit;
+  if (spec.supervised) helper.lifeline = std::move(lifeline->write);
   if (const int failed = read_exec_error(report->read.get()); failed != 0) {
     ::waitpid(pid, nullptr, 0);
     return exec_error(program, failed);
@@ -161,10 +211,14 @@ Result<Helper> start(const RunSpec &spec, const std::string &program) {
 
 /// With its whole process group. The group can't be another's: its leader is not reaped yet.
 void end_group(Helper &helper) {
-  ::kill(-helper.pid, SIGTERM);
-  if (wait_until(helper, Clock::now() + kGrace)) return;
-  ::kill(-helper.pid, SIGKILL);
-  while (!wait_until(helper, Clock::now() + std::chrono::hours(1))) {
+  if (helper.lifeline) {
+    helper.lifeline.reset();  // its supervisor does the rest
+  } else {
+    ::kill(-helper.pid, SIGTERM);
+    if (wait_until(helper, Clock::now() + kGrace) == Wait::ended) return;
+    ::kill(-helper.pid, SIGKILL);
+  }
+  while (wait_until(helper, Clock::now() + std::chrono::hours(1)) != Wait::ended) {
   }
 }
 
@@ -177,10 +231,12 @@ class RealRunner : public Runner {
     if (log::enabled(log::Level::debug)) log::debug("run " + text::join(spec.argv, " "));
     Result<Helper> helper = start(spec, *program);
     if (!helper) return helper.error();
-    if (!wait_until(*helper, Clock::now() + spec.timeout)) {
-      end_group(*helper);
-      return timeout_error(spec, last_lines(helper->errors));
-    }
+    const bool forever = spec.timeout.count() == 0;
+    const Wait wait =
+        wait_until(*helper, forever ? Clock::time_point::max() : Clock::now() + spec.timeout, spec.cancel);
+    if (wait != Wait::ended) end_group(*helper);
+    if (helper->log) helper->errors = end_of_log(*helper);
+    if (wait != Wait::ended) return ended_error(spec, wait, last_lines(helper->errors));
     RunResult result;
     const int status = helper->status;
     result.exit_status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
@@ -196,11 +252,13 @@ class RealRunner : public Runner {
   }
 
  private:
-  static Error timeout_error(const RunSpec &spec, const std::string &lines) {
-    std::string message =
-        text::cat(text::printable(spec.argv[0]), ": not done within ", spec.timeout.count(), " ms, ended");
+  static Error ended_error(const RunSpec &spec, Wait why, const std::string &lines) {
+    const bool late = why == Wait::late;
+    std::string message = text::cat(text::printable(spec.argv[0]), ": ");
+    message += late ? text::cat("not done within ", spec.timeout.count(), " ms, ended")
+                    : std::string("ended, for vbd was interrupted");
     if (!lines.empty()) message += ": " + text::join(text::split(lines, '\n'), "; ");
-    return {kHelperTimeout, std::move(message)};
+    return {late ? kHelperTimeout : kHelperCancelled, std::move(message)};
   }
 };
 

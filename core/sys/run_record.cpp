@@ -3,7 +3,9 @@
 //
 //   vbdkit-helpers 1                                   first line: name and version of the format
 //   # anything                                         comment; empty lines are skipped too
-//   run [in=TEXT] [fd=N]... -- ARG...                  in: stdin; fd: a number given to the helper
+//   run [in=TEXT] [dir=PATH] [env=NAME=VALUE]... [fd=N]... -- ARG...
+//                                                      in: stdin; dir: working directory; env: the environment,
+//                                                      where it is not the usual one; fd: a number given to it
 //   = exit STATUS OUTPUT LAST_LINES
 //   spawn [unit=NAME] [log=PATH] [fd=N]... -- ARG...
 //   = process PID START_TIME
@@ -140,6 +142,8 @@ Result<std::vector<Exchange>> parse(std::string_view text) {
 Words run_request(const RunSpec &spec) {
   Words words{"run"};
   if (!spec.input.empty()) words.push_back("in=" + spec.input);
+  if (!spec.directory.empty()) words.push_back("dir=" + spec.directory);
+  for (const std::string &variable : spec.environment) words.push_back("env=" + variable);
   add_fds(words, spec.fds);
   add_argv(words, spec.argv);
   return words;

@@ -42,14 +42,6 @@ Result<std::vector<std::string>> words_of(const SpawnSpec &spec) {
   return wrapped;
 }
 
-Result<Fd> open_log(const std::string &path) {
-  const bool null = path.empty();
-  Fd fd(null ? ::open("/dev/null", O_WRONLY | O_CLOEXEC)
-             : ::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_NOCTTY | O_CLOEXEC, 0600));
-  if (!fd) return errno_error(text::cat("open ", null ? "/dev/null" : text::printable(path)), errno);
-  return fd;
-}
-
 /// In the first child: a session of its own, then the program as a child of init, so that no zombie stays.
 [[noreturn]] void become_daemon(ChildPlan &plan, int pid_end, int report_end) {
   ::setsid();
@@ -105,6 +97,14 @@ bool send_signal(int pidfd, const Process &process, int signal) {
 }
 
 }  // namespace
+
+Result<Fd> open_log(const std::string &path) {
+  const bool null = path.empty();
+  Fd fd(null ? ::open("/dev/null", O_WRONLY | O_CLOEXEC)
+             : ::open(path.c_str(), O_RDWR | O_CREAT | O_APPEND | O_NOFOLLOW | O_NOCTTY | O_CLOEXEC, 0600));
+  if (!fd) return errno_error(text::cat("open ", null ? "/dev/null" : text::printable(path)), errno);
+  return fd;
+}
 
 Result<Process> spawn_process(const SpawnSpec &spec) {
   if (spec.argv.empty()) return Error{kHelperMissing, "an empty command names no program"};

@@ -2,9 +2,13 @@
 // Programs that outlive vbd: the real runner's spawn, alive and stop.
 #pragma once
 
+#include "core/sys/fd.hpp"
 #include "core/sys/run.hpp"
 
 namespace vbd::sys {
+
+/// A program's log, appended to; made with mode 0600 when missing, a link is refused. "": /dev/null.
+[[nodiscard]] Result<Fd> open_log(const std::string &path);
 
 [[nodiscard]] Result<Process> spawn_process(const SpawnSpec &spec);
 [[nodiscard]] bool process_alive(const Process &process);

@@ -11,6 +11,7 @@
 
 #include "core/base/result.hpp"
 #include "core/device/device.hpp"
+#include "core/sys/run.hpp"
 #include "manager/instance/catalog.hpp"
 
 namespace vbd::instance {
@@ -25,6 +26,7 @@ struct Manager {
   const config::Settings &settings;
   plugin::Registry &registry;
   std::vector<std::string> profile_dirs;
+  sys::Runner &runner;  ///< for programs that are not a driver's
 };
 
 /// One --disk INDEX:KEY=VALUE,...

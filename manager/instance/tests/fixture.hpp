@@ -15,7 +15,7 @@ constexpr std::uint64_t kMiB = 1u << 20;
 
 struct Fixture : Bench {
   Fixture() { settings.hypervisor = "xen"; }
-  [[nodiscard]] instance::Manager manager() { return {settings, *registry, {VBD_PROFILE_DIR}}; }
+  [[nodiscard]] instance::Manager manager() { return {settings, *registry, {VBD_PROFILE_DIR}, *runner}; }
   [[nodiscard]] bool has_plugins() const {
     return ok && fs::exists(root + "/plugins/ft-raw.so") && fs::exists(root + "/plugins/fd-loop.so");
   }
