@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: MIT
 // vbd instance
+#include <vector>
+
+#include "cli/instance_verbs.hpp"
 #include "cli/instance_words.hpp"
 #include "cli/nouns.hpp"
 #include "cli/parser.hpp"
@@ -183,7 +186,15 @@ constexpr VerbSpec kVerbs[] = {
 }  // namespace
 
 std::span<const VerbSpec> instance_verbs() {
-  return kVerbs;
+  static const std::vector<VerbSpec> verbs = [] {
+    std::vector<VerbSpec> all(std::begin(kVerbs), std::end(kVerbs));
+    for (const auto verb : {instance_grow_disk_verb, instance_activate_disks_verb,
+                            instance_deactivate_disks_verb, instance_replace_disks_verb}) {
+      all.push_back(verb());
+    }
+    return all;
+  }();
+  return verbs;
 }
 
 }  // namespace vbd::cli

@@ -60,6 +60,12 @@ struct Status {
                                   bool dry_run = false);
 [[nodiscard]] Result<Status> query(const Context &context, const LogicalId &id);
 
+/// Whether the driver lets an attached node show that its image has grown.
+[[nodiscard]] Result<bool> can_refresh(const Context &context, const Constant &driver);
+/// The image of an attached disk has grown: its node shows it afterwards. The caller holds the operation lock
+/// of the image's directory. kNotAttached; plugin::kNoOperation for a driver that can't.
+[[nodiscard]] Result<void> refresh(const Context &context, const LogicalId &id);
+
 struct RenderSpec {
   LogicalId id;
   std::string dialect, vdev;

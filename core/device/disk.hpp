@@ -64,6 +64,8 @@ struct Observed {
 /// Driver's attach on disk.record, which is written whenever the driver puts something down.
 [[nodiscard]] Result<plugin::Facts> call_attach(Disk &disk, const plugin::Values &params, bool shared);
 [[nodiscard]] Result<void> call_detach(Disk &disk);
+/// Driver's refresh, which must be there, on disk.record.
+[[nodiscard]] Result<void> call_refresh(Disk &disk);
 /// The driver's detach, then claim and record go. On failure the record stays and the error names the users.
 [[nodiscard]] Result<void> finish_detach(Disk &disk);
 /// Nothing is attached: takes out the claim when no other writer needs it, and the record.

@@ -160,6 +160,13 @@ Result<void> call_detach(Disk &disk) {
   return {};
 }
 
+Result<void> call_refresh(Disk &disk) {
+  plugin::CallContext context = make_context(disk, false);
+  auto facts = disk.driver->call(disk.driver->driver()->refresh, "refresh", make_request(disk), &context);
+  if (!facts) return facts.error();
+  return {};
+}
+
 Result<void> forget(Disk &disk) {
   if (disk.record->claimed && disk.place.directory) {
     auto needed = claim_still_needed(disk);

@@ -8,6 +8,7 @@
 #include "core/sys/files.hpp"
 #include "core/sys/host.hpp"
 #include "manager/hypervisor/profile.hpp"
+#include "manager/instance/space.hpp"
 #include "manager/instance/storage.hpp"
 
 namespace vbd::instance {
@@ -178,13 +179,6 @@ Result<void> check_no_disks(const Place &place) {
                "give 'reuse' in -t to set the instance up with them, or another path");
 }
 
-std::string space_warning(const config::Settings &settings, const Place &place) {
-  auto info = sys::filesystem_info(place.filesystem.get());
-  if (!info || info->free_bytes >= settings.min_free) return {};
-  return cat(place.path, ": ", format_size(info->free_bytes), " free on its filesystem, below min_free ",
-             format_size(settings.min_free));
-}
-
 Result<InstanceRecord> build_record(const config::Settings &settings, const AddSpec &spec, const Place &place,
                                     const std::vector<PlannedDisk> &disks, std::vector<NicRecord> nics) {
   auto uuid = sys::new_uuid();
@@ -251,7 +245,7 @@ Result<AddPlan> plan_add(const Manager &manager, const AddSpec &spec) {
   plan.record = std::move(*record);
   plan.disks = std::move(*disks);
   plan.lines = describe(plan);
-  plan.warning = space_warning(manager.settings, *place);
+  plan.warning = space_warning(manager.settings, place->filesystem.get(), place->path);
   return plan;
 }
 

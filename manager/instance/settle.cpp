@@ -7,6 +7,7 @@
 #include "core/base/log.hpp"
 #include "core/base/text.hpp"
 #include "core/sys/files.hpp"
+#include "manager/instance/grow.hpp"
 
 namespace vbd::instance {
 namespace {
@@ -27,6 +28,7 @@ constexpr std::array kSettlers{
             [](const Manager &manager, Work &work, bool assume_unused) {
               return finish_remove(manager, work.site, work.record, assume_unused, NamesLock::held);
             }},
+    Settler{"grow-disk", [](const Manager &manager, Work &work, bool) { return settle_grow(manager, work); }},
 };
 
 Result<void> finish(const Manager &manager, Work &work, bool assume_unused) {

@@ -49,9 +49,9 @@ class Injected(Sandbox):
             self.fail("no run completed")
         self.assertGreater(cut, 2 if STRIDE == 1 else 0, "nothing was cut: the test sees no system call")
 
-    def kill_everywhere(self, words, prepare, after):
+    def kill_everywhere(self, words, prepare, after, sets=(CHANGES, OPENS)):
         """prepare(); `words` killed before call N; after(killed) checks and cleans up."""
-        for calls in (CHANGES, OPENS):
+        for calls in sets:
             def once(template):
                 prepare()
                 done = self.strace(template.format("signal=KILL"), *words)

@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: MIT
+// vbd instance grow-disk, activate-disks, deactivate-disks, replace-disks
+#include "cli/instance_verbs.hpp"
+#include "cli/report/report.hpp"
+#include "cli/session.hpp"
+#include "core/base/size.hpp"
+#include "core/base/text.hpp"
+#include "manager/instance/disks.hpp"
+
+namespace vbd::cli {
+namespace {
+
+inline constexpr ErrorKind kNoMirror{"instance.no_mirror", Exit::refused};
+
+Result<Outcome> grow_disk(Session &session) {
+  const auto amount = parse_size(session.args().value("AMOUNT"), SizeStyle::instance);
+  if (!amount) return amount.error();
+  const instance::GrowSpec spec{session.args().value("NAME"), session.args().value("DISK"), *amount,
+                                session.args().has("absolute"), session.args().has("assume-unused")};
+  const auto steps = instance::grow_disk(session.manager(), spec, session.dry_run());
+  if (!steps) return steps.error();
+  return report::plan(session.json(), *steps, session.dry_run(),
+                      steps->empty()
+                          ? text::cat("instance ", spec.name, ": disk ", spec.disk, " has that size")
+                          : text::cat("instance ", spec.name, ": disk ", spec.disk, " grown"));
+}
+
+json::Value activated_json(const std::string &name, const instance::Activated &active) {
+  json::Array disks;
+  for (const instance::ActiveDisk &disk : active.disks) {
+    json::Value value;
+    value.set("index", std::uint64_t{disk.index}).set("logical_id", report::to_json(disk.id));
+    disks.push_back(value.set("device", disk.node));
+  }
+  json::Value value;
+  value.set("schema", "vbdkit.activated/1").set("name", name).set("node", active.node);
+  return value.set("disks", std::move(disks));
+}
+
+Result<Outcome> activate_disks(Session &session) {
+  const std::string name = session.args().value("NAME");
+  const auto active = instance::activate_disks(session.manager(), name, session.dry_run());
+  if (!active) return active.error();
+  if (session.dry_run()) return report::plan(session.json(), active->plan, true, "");
+  std::string out;
+  for (const instance::ActiveDisk &disk : active->disks) {
+    out += text::cat(active->node, ":disk/", disk.index, ":", text::printable(disk.node), "\n");
+  }
+  return Outcome{std::move(out), activated_json(name, *active)};
+}
+
+Result<Outcome> deactivate_disks(Session &session) {
+  const auto steps =
+      instance::deactivate_disks(session.manager(), session.args().value("NAME"), session.dry_run());
+  if (!steps) return steps.error();
+  return report::plan(session.json(), *steps, session.dry_run(), "");
+}
+
+Result<Outcome> replace_disks(Session &session) {
+  const auto entry = instance::Catalog(session.settings()).find(session.args().value("NAME"));
+  if (!entry) return entry.error();
+  return Error{kNoMirror,
+               text::cat("instance ", entry->record.name,
+                         ": there is nothing to replace its disks from: each is one file, and no other copy "
+                         "is kept"),
+               "look for damage with vbd image check; put a saved copy in the place of a lost image"};
+}
+
+constexpr ArgumentSpec kName[] = {{"NAME", "an instance", true, Meaning::instance}};
+constexpr ArgumentSpec kGrowArguments[] = {
+    {"NAME", "an instance", true, Meaning::instance},
+    {"DISK", "a disk: its number, or its name as in sda"},
+    {"AMOUNT", "a number of MiB, or with a suffix m, g, t: what is added"},
+};
+constexpr OptionSpec kGrowOptions[] = {
+    {"--absolute", Takes::nothing, "", "AMOUNT is the new size"},
+    {"--no-wait-for-sync", Takes::nothing, "", "accepted; a file has no copies to wait for"},
+    {"--assume-unused", Takes::nothing, "", "go on when not all processes can be looked at (without root)"},
+};
+constexpr std::string_view kGrowExamples[] = {"vbd instance grow-disk web1 0 5G",
+                                              "vbd instance grow-disk --absolute web1 sdb 100G"};
+constexpr std::string_view kActivateExamples[] = {"vbd instance activate-disks web1"};
+constexpr std::string_view kDeactivateExamples[] = {"vbd instance deactivate-disks web1"};
+
+constexpr OptionSpec kReplaceOptions[] = {
+    {"-p,--on-primary", Takes::nothing, "", "on the primary node"},
+    {"-s,--on-secondary", Takes::nothing, "", "on the secondary node"},
+    {"-a,--auto", Takes::nothing, "", "where disks are broken"},
+    {"-n,--new-secondary", Takes::value, "NODE", "another secondary node"},
+    {"--disks", Takes::value, "N,...", "these disks only"},
+};
+constexpr std::string_view kReplaceExamples[] = {"vbd instance replace-disks -p web1"};
+
+}  // namespace
+
+VerbSpec instance_grow_disk_verb() {
+  return {
+      "grow-disk",
+      "make a disk larger",
+      "Makes a disk larger; what is added reads as zeros. A disk that is attached as a device grows under\n"
+      "it, where the driver and the filetype can; else detach it first. Disks do not shrink. When a run was\n"
+      "killed, the same command finishes it.",
+      kGrowOptions,
+      kGrowArguments,
+      kGrowExamples,
+      true,
+      false,
+      grow_disk};
+}
+
+VerbSpec instance_activate_disks_verb() {
+  return {
+      "activate-disks",
+      "attach the disks of an instance that does not run",
+      "Attaches every disk, and prints NODE:disk/N:DEVICE for each. When one can't be attached, none of the\n"
+      "others stays.",
+      {},
+      kName,
+      kActivateExamples,
+      true,
+      false,
+      activate_disks};
+}
+
+VerbSpec instance_deactivate_disks_verb() {
+  return {"deactivate-disks",
+          "detach what activate-disks attached",
+          "Detaches every disk that is attached for the instance. A device that is in use is refused; what "
+          "others\n"
+          "attached stays.",
+          {},
+          kName,
+          kDeactivateExamples,
+          true,
+          false,
+          deactivate_disks};
+}
+
+VerbSpec instance_replace_disks_verb() {
+  return {
+      "replace-disks",
+      "refused: a disk here is one file, without a mirror",
+      "Refused, for clusters' scripts: a disk is one file, and vbd keeps no second copy from which it could\n"
+      "be built again. Copies are the business of the storage below, or of backups.",
+      kReplaceOptions,
+      kName,
+      kReplaceExamples,
+      false,
+      false,
+      replace_disks};
+}
+
+}  // namespace vbd::cli

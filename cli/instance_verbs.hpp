@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: MIT
+// Verbs of `vbd instance` that have a file of their own.
+#pragma once
+
+#include "cli/grammar.hpp"
+
+namespace vbd::cli {
+
+[[nodiscard]] VerbSpec instance_grow_disk_verb();
+[[nodiscard]] VerbSpec instance_activate_disks_verb();
+[[nodiscard]] VerbSpec instance_deactivate_disks_verb();
+[[nodiscard]] VerbSpec instance_replace_disks_verb();
+
+}  // namespace vbd::cli

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: MIT
+// activate-disks and deactivate-disks. Nothing is recorded beyond what device::attach records for each disk:
+// a run that was killed half-way is finished by the same verb and undone by the other.
+#include <algorithm>
+#include <charconv>
+
+#include "core/base/log.hpp"
+#include "core/base/text.hpp"
+#include "manager/instance/disks.hpp"
+#include "manager/instance/settle.hpp"
+
+namespace vbd::instance {
+namespace {
+
+using text::cat;
+
+struct Attempt {
+  const Manager &manager;
+  const InstanceRecord &record;
+  std::string holder;
+  std::vector<LogicalId> made;  ///< newly attached, to be given up again when a later one fails
+
+  [[nodiscard]] device::Context context() const { return {manager.settings, manager.registry}; }
+};
+
+bool has(const std::vector<std::string> &holders, const std::string &holder) {
+  return std::find(holders.begin(), holders.end(), holder) != holders.end();
+}
+
+Result<std::string> attach_one(Attempt &attempt, const DiskRecord &disk, bool dry_run) {
+  const device::AttachSpec spec{logical_id(attempt.record, disk),
+                                attempt.holder,
+                                disk.mode == DiskMode::ro,
+                                disk.driver_options,
+                                512,
+                                dry_run};
+  auto before = device::query(attempt.context(), spec.id);
+  auto attached = device::attach(attempt.context(), spec);
+  if (!attached) return attached.error();
+  const bool had = before && before->state == device::Status::State::attached &&
+                   has(before->attachment.holders, attempt.holder);
+  if (!had && !dry_run) attempt.made.push_back(spec.id);
+  return attached->node;
+}
+
+void give_back(const Attempt &attempt) {
+  for (auto id = attempt.made.rbegin(); id != attempt.made.rend(); ++id) {
+    auto gone = device::detach(attempt.context(), *id, attempt.holder);
+    if (!gone) log::error(gone.error().message());
+  }
+}
+
+/// Detached for this holder; false: it had nothing.
+Result<bool> release(const Attempt &attempt, const LogicalId &id, bool dry_run) {
+  auto status = device::query(attempt.context(), id);
+  if (!status) return status.error().is(sys::kNotFound) ? Result<bool>(false) : status.error();
+  if (status->state == device::Status::State::detached) return false;
+  if (!has(status->attachment.holders, attempt.holder)) {
+    log::warn(cat(text::printable(id.path), ": stays attached for ",
+                  text::printable(text::join(status->attachment.holders, ", "))));
+    return false;
+  }
+  auto gone = device::detach(attempt.context(), id, attempt.holder, dry_run);
+  if (!gone) return gone.error();
+  return true;
+}
+
+}  // namespace
+
+std::string disk_holder(const InstanceRecord &record) {
+  return cat("instance:", record.name);
+}
+
+Result<std::size_t> disk_index(const InstanceRecord &record, const std::string &word) {
+  std::vector<std::string> names;
+  for (std::size_t i = 0; i < record.disks.size(); ++i) {
+    if (record.disks[i].file == word) return i;
+    names.push_back(cat(i, " (", record.disks[i].file, ")"));
+  }
+  const std::string number = word.starts_with("disk/") ? word.substr(5) : word;
+  std::size_t index = 0;
+  const auto [end, error] = std::from_chars(number.data(), number.data() + number.size(), index);
+  const bool is_number = error == std::errc{} && end == number.data() + number.size();
+  if (is_number && index < record.disks.size()) return index;
+  return Error(kNoDisk, cat("instance ", record.name, ": no disk ", text::printable(word)),
+               names.empty() ? "it has none" : cat("there are: ", text::join(names, ", ")));
+}
+
+Result<Activated> activate_disks(const Manager &manager, const std::string &name, bool dry_run) {
+  auto entry = find_settled(manager, name, dry_run);
+  if (!entry) return entry.error();
+  const InstanceRecord &record = entry->record;
+  Attempt attempt{manager, record, disk_holder(record), {}};
+  Activated result{manager.settings.node, {}, {}};
+  Result<void> done;
+  for (std::size_t i = 0; i < record.disks.size() && done; ++i) {
+    const LogicalId id = logical_id(record, record.disks[i]);
+    auto node = attach_one(attempt, record.disks[i], dry_run);
+    if (!node) {
+      done = node.error();
+      break;
+    }
+    result.plan.push_back(cat("attach ", id.path, " for ", attempt.holder));
+    result.disks.push_back({i, id, *node});
+  }
+  if (!done) give_back(attempt);
+  if (!dry_run) log::audit(cat("instance activate-disks ", name), done ? "done" : done.error().message());
+  if (!done) return done.error();
+  return result;
+}
+
+Result<Plan> deactivate_disks(const Manager &manager, const std::string &name, bool dry_run) {
+  auto entry = find_settled(manager, name, dry_run);
+  if (!entry) return entry.error();
+  const InstanceRecord &record = entry->record;
+  const Attempt attempt{manager, record, disk_holder(record), {}};
+  Plan plan;
+  Result<void> done;
+  for (auto disk = record.disks.rbegin(); disk != record.disks.rend(); ++disk) {
+    const LogicalId id = logical_id(record, *disk);
+    auto gone = release(attempt, id, dry_run);
+    if (!gone && done) done = gone.error();  // the others go all the same
+    if (gone && *gone) plan.push_back(cat("detach ", id.path, " for ", attempt.holder));
+  }
+  if (!dry_run) log::audit(cat("instance deactivate-disks ", name), done ? "done" : done.error().message());
+  if (!done) return done.error();
+  return plan;
+}
+
+}  // namespace vbd::instance

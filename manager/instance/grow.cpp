@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: MIT
+// grow-disk. The order: record what is going on, the image, the device, the catalog's size. The image is the
+// truth: whatever happens, the catalog ends with the size that the image really has.
+#include <charconv>
+
+#include "core/base/log.hpp"
+#include "core/base/size.hpp"
+#include "core/base/text.hpp"
+#include "core/image/image.hpp"
+#include "core/sys/files.hpp"
+#include "core/sys/host.hpp"
+#include "manager/instance/disks.hpp"
+#include "manager/instance/grow.hpp"
+#include "manager/instance/settle.hpp"
+#include "manager/instance/space.hpp"
+
+namespace vbd::instance {
+namespace {
+
+using text::cat;
+
+constexpr const char *kVerb = "grow-disk";
+
+struct Goal {
+  std::size_t index = 0;
+  LogicalId id;
+  std::uint64_t from = 0, to = 0;
+  bool attached = false;
+};
+
+device::Context context_of(const Manager &manager) {
+  return {manager.settings, manager.registry};
+}
+
+/// What the words asked for, as the operation keeps it: the same words again go on with it.
+std::string request_of(const GrowSpec &spec) {
+  return cat(spec.absolute ? "=" : "+", spec.amount);
+}
+
+Result<std::uint64_t> target_size(const GrowSpec &spec, const DiskRecord &disk) {
+  const std::string where = cat("instance ", spec.name, ": disk ", disk.file);
+  if (!spec.absolute && spec.amount == 0) {
+    return Error(kBadSize, cat(where, ": nothing to add"), "give an amount, as in 1G");
+  }
+  if (spec.absolute) {
+    if (auto good = image::check_image_size(spec.amount, where); !good) return good.error();
+    if (spec.amount >= disk.size) return spec.amount;
+    return Error(kWouldShrink,
+                 cat(where, ": has ", disk.size, " bytes; ", spec.amount, " would cut its end off"),
+                 "disks only grow");
+  }
+  // Both are at most 2^63, so that the sum fits.
+  if (spec.amount > kMaxImageSize) {
+    return Error(kBadSize, cat(where, ": ", spec.amount, " bytes: over the largest size, ", kMaxImageSize));
+  }
+  if (auto good = image::check_image_size(disk.size + spec.amount, where); !good) return good.error();
+  return disk.size + spec.amount;
+}
+
+/// Only a file whose bytes are the guest's can grow under a device, and only where the device can follow.
+Result<bool> check_attached(const Manager &manager, const LogicalId &id) {
+  auto status = device::query(context_of(manager), id);
+  if (!status) return status.error();
+  if (status->state == device::Status::State::detached) return false;
+  if (status->state == device::Status::State::broken) {
+    return Error(device::kBroken, cat(text::printable(id.path), ": ", status->reason),
+                 cat("vbd disk detach '", id.str(), "'"));
+  }
+  auto follows = device::can_refresh(context_of(manager), id.driver);
+  if (!follows) return follows.error();
+  auto filetype = manager.registry.find(id.filetype);
+  if (!filetype) return filetype.error();
+  const auto flat = filetype->note.properties.find("flat");
+  if (*follows && flat != filetype->note.properties.end() && flat->second == "1") return true;
+  return Error(kCannotGrowAttached,
+               cat(text::printable(id.path), ": attached at ", status->attachment.node, " for ",
+                   text::join(status->attachment.holders, ", "), ", and ",
+                   *follows ? cat(id.filetype.str(), " can't grow beneath a device")
+                            : cat(id.driver.str(), " can't let its device grow")),
+               "detach it, grow it, and attach it again");
+}
+
+Result<Goal> plan_grow(const Manager &manager, const InstanceRecord &record, const GrowSpec &spec) {
+  auto index = disk_index(record, spec.disk);
+  if (!index) return index.error();
+  const DiskRecord &disk = record.disks[*index];
+  auto to = target_size(spec, disk);
+  if (!to) return to.error();
+  Goal goal{*index, logical_id(record, disk), disk.size, *to, false};
+  auto attached = check_attached(manager, goal.id);
+  if (!attached) return attached.error();
+  goal.attached = *attached;
+  return goal;
+}
+
+Plan describe(const Goal &goal) {
+  Plan plan;
+  if (goal.to > goal.from) {
+    plan.push_back(cat("grow ", goal.id.path, " (", goal.id.filetype.str(), ") from ", goal.from, " to ",
+                       goal.to, " bytes"));
+  }
+  if (goal.attached) plan.push_back(cat("let the device of ", goal.id.path, " show it"));
+  return plan;
+}
+
+Result<sys::Fd> open_image(const Manager &manager, const LogicalId &id, sys::Access access) {
+  return sys::open_image_below(id.path, sys::resolve_allowed(manager.settings.allowed_dirs), access);
+}
+
+Result<std::uint64_t> size_in(const Manager &manager, const LogicalId &id, int file) {
+  auto info = image::info(manager.registry, id.filetype, file, id.path);
+  if (!info) return info.error();
+  return info->virtual_size;
+}
+
+/// The size that the image has now, whoever else uses it.
+Result<std::uint64_t> real_size(const Manager &manager, const LogicalId &id) {
+  auto file = open_image(manager, id, sys::Access::read);
+  if (!file) return file.error();
+  if (auto locked = image::lock_to_look(file->get(), id.path); !locked) return locked.error();
+  return size_in(manager, id, file->get());
+}
+
+/// Detached: nobody may use it. Attached: the device has the lock, and we have the device.
+Result<sys::Fd> open_to_grow(const Manager &manager, const Goal &goal, bool assume_unused) {
+  auto file = open_image(manager, goal.id, sys::Access::read_write);
+  if (!file || goal.attached) return file;
+  if (auto unused = image::refuse_users(file->get(), goal.id.path, assume_unused); !unused)
+    return unused.error();
+  if (auto locked = sys::lock_image(file->get(), sys::ImageLockMode::exclusive, goal.id.path); !locked)
+    return locked.error();
+  return file;
+}
+
+/// What is written last: the size as it is. Nothing more can be done when that fails.
+Result<void> close_with(const Manager &manager, Work &work, const Goal &goal, std::uint64_t size) {
+  work.record.disks[goal.index].size = size;
+  return end_operation(manager, work);
+}
+
+/// Back to the former size where the image grew after all, then the catalog as the image is.
+void undo(const Manager &manager, Work &work, const Goal &goal, int file) {
+  auto size = size_in(manager, goal.id, file);
+  if (size && *size != goal.from) {
+    auto back = image::resize(manager.registry, goal.id.filetype, file, goal.id.path, goal.from, true);
+    if (!back) log::warn(back.error().message());
+    size = size_in(manager, goal.id, file);
+  }
+  // With a size that can't be told the next verb looks again.
+  auto ended = size ? close_with(manager, work, goal, *size) : Result<void>(size.error());
+  if (!ended) log::error(cat("instance ", work.record.name, ": left interrupted: ", ended.error().message()));
+}
+
+Result<void> show_growth(const Manager &manager, const Goal &goal) {
+  if (!goal.attached) return {};
+  auto shown = device::refresh(context_of(manager), goal.id);
+  if (shown) return {};
+  return Error(
+      ErrorKind{shown.error().id(), shown.error().exit()},
+      cat("the image has ", goal.to, " bytes now, its device does not show them: ", shown.error().message()),
+      "the same command with --absolute and that size tries again");
+}
+
+Result<void> do_grow(const Manager &manager, Work &work, const GrowSpec &spec, const Goal &goal) {
+  if (goal.to == goal.from) return show_growth(manager, goal);
+  auto file = open_to_grow(manager, goal, spec.assume_unused);
+  if (!file) return file.error();
+  const DiskRecord &disk = work.record.disks[goal.index];
+  OperationRecord operation{kVerb, sys::now_rfc3339(), {}, false, {}};
+  operation.details = {{"disk", disk.file},
+                       {"request", request_of(spec)},
+                       {"from", std::to_string(goal.from)},
+                       {"to", std::to_string(goal.to)}};
+  auto done = begin_operation(manager, work, std::move(operation));
+  if (done) {
+    done = image::resize(manager.registry, goal.id.filetype, file->get(), goal.id.path, goal.to, false);
+  }
+  if (!done) {
+    undo(manager, work, goal, file->get());
+    return done;
+  }
+  const auto shown = show_growth(manager, goal);
+  if (auto ended = close_with(manager, work, goal, goal.to); !ended) return ended;
+  return shown;
+}
+
+/// The same words after a killed run: its goal, not as much again.
+Result<GrowSpec> resumed(const Manager &manager, const GrowSpec &spec) {
+  auto entry = Catalog(manager.settings).find(spec.name);
+  if (!entry || !entry->record.operation || entry->record.operation->verb != kVerb) return spec;
+  auto details = entry->record.operation->details;
+  auto index = disk_index(entry->record, spec.disk);
+  if (!index || entry->record.disks[*index].file != details["disk"] || details["request"] != request_of(spec))
+    return spec;
+  GrowSpec same = spec;
+  const std::string &to = details["to"];
+  const auto [end, error] = std::from_chars(to.data(), to.data() + to.size(), same.amount);
+  if (error != std::errc{} || end != to.data() + to.size()) return spec;
+  same.absolute = true;
+  return same;
+}
+
+}  // namespace
+
+Result<void> settle_grow(const Manager &manager, Work &work) {
+  if (auto gone = remove_stale_files(work.site.directory.get()); !gone) return gone;
+  auto &details = work.record.operation->details;
+  for (auto &disk : work.record.disks) {
+    if (disk.file != details["disk"]) continue;
+    const LogicalId id = logical_id(work.record, disk);
+    auto size = real_size(manager, id);
+    if (!size) {
+      if (!size.error().is(sys::kNotFound)) return size.error();
+      continue;  // by hand; verify tells it
+    }
+    disk.size = *size;
+    auto status = device::query(context_of(manager), id);
+    if (!status || status->state != device::Status::State::attached) continue;
+    if (auto shown = device::refresh(context_of(manager), id); !shown) log::warn(shown.error().message());
+  }
+  return end_operation(manager, work);
+}
+
+Result<Plan> grow_disk(const Manager &manager, const GrowSpec &given, bool dry_run) {
+  auto spec = resumed(manager, given);
+  if (!spec) return spec.error();
+  auto entry = find_settled(manager, spec->name, dry_run);
+  if (!entry) return entry.error();
+  auto goal = plan_grow(manager, entry->record, *spec);
+  if (!goal) return goal.error();
+  Plan plan = describe(*goal);
+  if (auto directory = sys::open_parent(goal->id.path)) {
+    const auto warning = space_warning(manager.settings, directory->get(), entry->record.directory);
+    if (!warning.empty()) log::warn(warning);
+  }
+  if (dry_run) return plan;
+  auto work = open_work(manager, spec->name);
+  if (!work) return work.error();
+  goal = plan_grow(manager, work->record, *spec);  // as it is under the lock
+  if (!goal) return goal.error();
+  auto done = do_grow(manager, *work, *spec, *goal);
+  log::audit(cat("instance grow-disk ", spec->name, " ", goal->id.path, " to ", goal->to),
+             done ? "done" : done.error().message());
+  if (!done) return done.error();
+  return plan;
+}
+
+}  // namespace vbd::instance
