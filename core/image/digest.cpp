@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "core/base/text.hpp"
+#include "core/image/digest_tree.hpp"
 #include "core/image/in_order.hpp"
 #include "core/image/pieces.hpp"
 
@@ -15,65 +16,6 @@ namespace {
 
 constexpr unsigned kLeaves = 16;  ///< blocks that a thread works on at once
 constexpr std::uint64_t kSpan = kLeaves * kDigestBlock;
-constexpr unsigned kMostLevels = 48;  ///< 2^47 blocks of 2^16 bytes are 2^63 bytes
-
-Sha256 node_of(const Sha256 &left, const Sha256 &right) {
-  std::array<unsigned char, 64> both{};
-  std::copy(left.begin(), left.end(), both.begin());
-  std::copy(right.begin(), right.end(), both.begin() + 32);
-  return sha256(both.data(), both.size());
-}
-
-/// The digests of trees of zeros, by their height.
-using Zeros = std::array<Sha256, kMostLevels>;
-Zeros zeros_by_level() {
-  Zeros zeros;
-  const std::vector<unsigned char> block(kDigestBlock);
-  zeros[0] = sha256(block.data(), block.size());
-  for (unsigned level = 1; level < kMostLevels; ++level)
-    zeros[level] = node_of(zeros[level - 1], zeros[level - 1]);
-  return zeros;
-}
-
-/// The tree, grown from its leaves from left to right; of each level only the one node that waits for its
-/// right neighbour is kept.
-class Tree {
- public:
-  Tree(const Zeros &zeros, std::uint64_t leaves)
-      : zeros_(zeros), height_(static_cast<unsigned>(std::bit_width(leaves - 1))) {}
-
-  /// Not before the end of what is there; zeros in between.
-  void add(std::uint64_t number, const Sha256 &leaf) {
-    skip_to(number);
-    push(0, leaf);
-  }
-  Sha256 top() {
-    skip_to(std::uint64_t{1} << height_);
-    return waiting_[height_];
-  }
-
- private:
-  void skip_to(std::uint64_t number) {
-    while (filled_ < number) {
-      const int fits = static_cast<int>(std::bit_width(number - filled_)) - 1;
-      const int aligned = filled_ == 0 ? fits : std::countr_zero(filled_);
-      const auto level = static_cast<unsigned>(std::min(fits, aligned));
-      push(level, zeros_[level]);
-    }
-  }
-  void push(unsigned level, Sha256 node) {
-    const std::uint64_t before = filled_;
-    filled_ += std::uint64_t{1} << level;
-    for (; (before >> level & 1) != 0; ++level) node = node_of(waiting_[level], node);
-    waiting_[level] = node;
-  }
-
-  const Zeros &zeros_;
-  unsigned height_;
-  std::uint64_t filled_ = 0;  // leaves
-  std::array<Sha256, kMostLevels> waiting_{};
-};
-
 struct Span {
   std::uint64_t begin = 0;
   std::vector<Stored::Stretch> stored;
@@ -87,17 +29,11 @@ struct Leaves {
 class Digester final : public InOrder<Span, Leaves> {
  public:
   Digester(const OpenImage &image, const BlockVisitor &visit)
-      : image_(image),
-        visit_(visit),
-        stored_(image),
-        zeros_(zeros_by_level()),
-        tree_(zeros_, std::max<std::uint64_t>(1, (image.size() + kDigestBlock - 1) / kDigestBlock)) {}
+      : image_(image), visit_(visit), stored_(image) {}
 
   Result<ImageDigest> digest() {
     if (auto done = run(all_processors()); !done) return done.error();
-    const std::string root =
-        text::cat("vbdkit.digest/1 ", image_.size(), " ", kDigestBlock, " ", hex(tree_.top()), "\n");
-    result_.root = sha256(root.data(), root.size());
+    result_.root = tree_.root(image_.size());
     return result_;
   }
 
@@ -111,8 +47,7 @@ class Digester final : public InOrder<Span, Leaves> {
   const BlockVisitor &visit_;
   Stored stored_;
   std::uint64_t at_ = 0;
-  const Zeros zeros_;
-  Tree tree_;
+  DigestTree tree_;
   ImageDigest result_;
 };
 

@@ -28,7 +28,7 @@ InstanceRecord with_operation(const AddPlan &plan) {
   InstanceRecord record = plan.record;
   record.operation = OperationRecord{"add", sys::now_rfc3339(), {}, !plan.directory_exists};
   for (const auto &disk : plan.disks) {
-    if (disk.create) record.operation->files.push_back(disk.record.file);
+    if (disk.made()) record.operation->files.push_back(disk.record.file);
   }
   return record;
 }
@@ -106,10 +106,11 @@ Result<void> create_images(const Manager &manager, Begun &begun) {
   return {};
 }
 
-Result<void> do_add(const Manager &manager, const AddSpec &spec, const AddPlan &first) {
+Result<void> do_add(const Manager &manager, const AddSpec &spec, const AddPlan &first, const Fill &fill) {
   auto begun = begin(manager, spec, first);
   if (!begun) return begun.error();
   auto done = create_images(manager, *begun);
+  if (done && fill) done = fill(begun->site, begun->record);
   if (done) done = Catalog(manager.settings).write_record(begun->site.directory.get(), begun->plan.record);
   if (done) return {};
   auto undone = undo_add(manager, begun->site, begun->record, NamesLock::wanted);
@@ -119,12 +120,12 @@ Result<void> do_add(const Manager &manager, const AddSpec &spec, const AddPlan &
 
 }  // namespace
 
-Result<Plan> add(const Manager &manager, const AddSpec &spec, bool dry_run) {
+Result<Plan> add(const Manager &manager, const AddSpec &spec, bool dry_run, const Fill &fill) {
   auto plan = plan_add(manager, spec);
   if (!plan) return plan.error();
   if (!plan->warning.empty()) log::warn(plan->warning);
   if (dry_run) return plan->lines;
-  auto done = do_add(manager, spec, *plan);
+  auto done = do_add(manager, spec, *plan, fill);
   log::audit(cat("instance add ", spec.name, " in ", plan->record.directory, spec.reuse ? ", reuse" : ""),
              done ? "done" : done.error().message());
   if (!done) return done.error();

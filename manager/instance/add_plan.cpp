@@ -212,7 +212,7 @@ Plan describe(const AddPlan &plan) {
   for (const auto &disk : plan.disks) {
     const std::string what = cat(directory, "/", disk.record.file, " (", disk.record.driver.str(), ", ",
                                  disk.record.filetype.str(), ", ", format_size(disk.record.size), ")");
-    lines.push_back(cat(disk.create ? "create " : "reuse ", what));
+    lines.push_back(cat(disk.create ? "create " : disk.brought ? "bring " : "reuse ", what));
   }
   return lines;
 }

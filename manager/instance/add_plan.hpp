@@ -15,7 +15,11 @@ namespace vbd::instance {
 
 struct PlannedDisk {
   DiskRecord record;
-  std::optional<image::CreateSpec> create;  ///< nothing: the file is there (reuse)
+  std::optional<image::CreateSpec> create;  ///< nothing: the file is there (reuse), or it is brought
+  bool brought = false;
+
+  /// Its file is this run's own, to be removed when it is undone.
+  [[nodiscard]] bool made() const { return create.has_value() || brought; }
 };
 
 struct AddPlan {

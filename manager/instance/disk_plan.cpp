@@ -125,7 +125,8 @@ Result<PlannedDisk> plan_disk(const Manager &manager, const AddSpec &spec, const
   const DiskMode mode = disk != nullptr && disk->mode == "ro" ? DiskMode::ro : DiskMode::rw;
   return PlannedDisk{DiskRecord{*driver, *filetype, file.name, file.size, file.name, mode, !spec.reuse,
                                 options->driver, options->filetype},
-                     {}};
+                     {},
+                     false};
 }
 
 Result<void> plan_create(const Manager &manager, PlannedDisk &disk, const std::string &where) {
@@ -205,15 +206,19 @@ Result<std::vector<PlannedDisk>> plan_disks(const Manager &manager, const AddSpe
     if (!found) return found.error();
     files = std::move(*found);
   } else {
-    for (std::size_t i = 0; i < spec.disks.size(); ++i)
-      files.push_back({disk_name(i), *find_disk(spec, i)->size});
+    for (std::size_t i = 0; i < spec.disks.size(); ++i) {
+      const DiskSpec &disk = *find_disk(spec, i);
+      files.push_back({disk.file.empty() ? disk_name(i) : disk.file, *disk.size});
+    }
   }
   std::vector<PlannedDisk> disks;
   std::set<std::string> taken;
   for (std::size_t i = 0; i < files.size(); ++i) {
     auto disk = plan_disk(manager, spec, find_disk(spec, i), path, files[i], taken);
     if (!disk) return disk.error();
-    if (!spec.reuse) {
+    const DiskSpec *wanted = find_disk(spec, i);
+    disk->brought = wanted != nullptr && wanted->brought;
+    if (!spec.reuse && !disk->brought) {
       if (auto planned = plan_create(manager, *disk, cat("disk ", i)); !planned) return planned.error();
     }
     disks.push_back(std::move(*disk));

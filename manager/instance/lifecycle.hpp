@@ -4,6 +4,7 @@
 // verb.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -22,6 +23,8 @@ inline constexpr ErrorKind kMacInUse{"instance.mac_in_use", Exit::busy};
 inline constexpr ErrorKind kNoNode{"node.not_found", Exit::not_found};
 inline constexpr ErrorKind kOtherNode{"node.other", Exit::refused};
 
+struct Site;
+
 struct Manager {
   const config::Settings &settings;
   plugin::Registry &registry;
@@ -35,6 +38,8 @@ struct DiskSpec {
   std::optional<std::uint64_t> size;  ///< bytes
   std::optional<std::string> filetype, driver, mode;
   std::map<std::string, std::string> options;  ///< others, "driver.X" and "filetype.X" included
+  std::string file = {};                       ///< its file's name; "" sda, sdb, ... by the number
+  bool brought = false;                        ///< the file is made by Fill, not created empty
 };
 
 /// One --net INDEX:KEY=VALUE,... ; no mac: one is made up.
@@ -68,7 +73,12 @@ struct AddSpec {
 /// A plan for people: one line a step.
 using Plan = std::vector<std::string>;
 
-[[nodiscard]] Result<Plan> add(const Manager &manager, const AddSpec &spec, bool dry_run);
+/// Fills the disks of an instance that is being added, before it appears: an error undoes the add. Its
+/// directory is locked, `record` lists all disks and has the operation in it.
+using Fill = std::function<Result<void>(const Site &site, const InstanceRecord &record)>;
+
+[[nodiscard]] Result<Plan> add(const Manager &manager, const AddSpec &spec, bool dry_run,
+                               const Fill &fill = {});
 
 struct RemoveSpec {
   std::string name;

@@ -16,7 +16,7 @@ Error bad_net(const std::string &where, std::string_view why, std::string hint =
 }
 
 Result<void> take_net_word(const std::string &piece, const std::string &where, NicSpec &spec,
-                  std::set<std::string> &seen) {
+                           std::set<std::string> &seen) {
   const auto equals = piece.find('=');
   const std::string key = piece.substr(0, equals);
   std::string *field = nic_field(spec.nic, key);

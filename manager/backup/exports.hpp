@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: MIT
+// The directory of exports: EXPORT_DIR/NAME for each, complete or not there at all. A new one is made as
+// .NAME.new and takes its name, and the place of an older export of that name, in one step; what killed runs
+// leave is known by its name and goes, or comes back, with the next change. Not thread-safe; safe against
+// other processes.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/base/result.hpp"
+#include "core/config/settings.hpp"
+#include "core/sys/fd.hpp"
+#include "core/sys/locks.hpp"
+#include "manager/backup/description.hpp"
+
+namespace vbd::backup {
+
+inline constexpr ErrorKind kNoExport{"backup.not_found", Exit::not_found};
+/// Files in it that its description does not name.
+inline constexpr ErrorKind kForeignFiles{"backup.foreign_files", Exit::refused};
+
+struct Export {
+  std::string path;
+  sys::Fd directory;
+  Description description;
+};
+/// `word`: a name in EXPORT_DIR, or a directory's full path.
+[[nodiscard]] Result<Export> open_export(const config::Settings &settings, const std::string &word);
+
+struct Listed {
+  std::string name, path;
+  std::optional<Description> description;
+  std::string problem;          ///< why there is no description
+  std::uint64_t allocated = 0;  ///< bytes on disk of its files
+};
+/// By name; no directory of exports: none.
+[[nodiscard]] Result<std::vector<Listed>> list_exports(const config::Settings &settings);
+
+/// The names of the files of an export, the description last. kForeignFiles when there are others.
+[[nodiscard]] Result<std::vector<std::string>> files_of(const Export &found);
+/// In one step, then its files.
+[[nodiscard]] Result<void> remove_export(const config::Settings &settings, const std::string &name);
+
+/// One that is being made. Gone with this object unless published.
+class NewExport {
+ public:
+  /// kLocked (sys) when another process is making one of that name.
+  [[nodiscard]] static Result<NewExport> begin(const config::Settings &settings, const std::string &name);
+  NewExport(NewExport &&) noexcept = default;
+  NewExport &operator=(NewExport &&) = delete;
+  ~NewExport();
+
+  [[nodiscard]] int directory() const { return directory_.get(); }
+  [[nodiscard]] const std::string &path() const { return path_; }  ///< as long as it is being made
+
+  /// Writes the description and lets it take its name.
+  [[nodiscard]] Result<void> publish(const std::string &description);
+
+ private:
+  NewExport() = default;
+  [[nodiscard]] Result<void> take_name();
+  std::string parent_path_, name_, path_;
+  sys::Fd parent_, directory_;
+  std::optional<sys::OperationLock> lock_;
+};
+
+}  // namespace vbd::backup

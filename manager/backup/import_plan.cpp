@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: MIT
+#include "manager/backup/import_plan.hpp"
+
+#include <algorithm>
+
+#include "core/base/log.hpp"
+#include "core/base/size.hpp"
+#include "core/base/text.hpp"
+#include "core/sys/files.hpp"
+#include "manager/hypervisor/profile.hpp"
+
+namespace vbd::backup {
+namespace {
+
+using text::cat;
+
+/// A regular file of the export, no link. Its directory was opened by whoever named it.
+Result<sys::Fd> open_dump(const Export &source, const std::string &name) {
+  const std::string path = cat(source.path, "/", name);
+  auto info = sys::file_info_at(source.directory.get(), name);
+  if (!info) {
+    if (!info.error().is(sys::kNotFound)) return info.error().at(source.path);
+    return Error(kDamaged, cat(path, ": missing, though ", kDescriptionFile, " names it"));
+  }
+  if (!info->is_regular()) return Error(kDamaged, cat(path, ": not a regular file"));
+  return sys::open_image_anywhere(path, sys::Access::read);
+}
+
+/// An option of one kind of plugin, for the words of --disk.
+void add_options(instance::DiskSpec &disk, const TextMap &options, std::string_view prefix) {
+  for (const auto &[key, value] : options) disk.options.emplace(cat(prefix, key), value);
+}
+
+/// Where -t or --disk name another plugin, the options of the exported one mean nothing.
+bool keeps(const std::optional<std::string> &wanted, const std::optional<std::string> &of_all,
+           const Constant &exported, PluginKind kind) {
+  const auto &word = wanted ? wanted : of_all;
+  if (!word) return true;
+  auto constant = Constant::parse(*word, kind);
+  return constant && *constant == exported;
+}
+
+instance::DiskSpec disk_spec(const ImportSpec &spec, const ExportedDisk &exported, std::size_t index) {
+  instance::DiskSpec disk;
+  const auto given = std::find_if(spec.add.disks.begin(), spec.add.disks.end(),
+                                  [&](const auto &one) { return one.index == index; });
+  if (given != spec.add.disks.end()) disk = *given;
+  disk.index = index;
+  if (!exported.own) {
+    if (!disk.size) disk.size = exported.mib << 20;
+    return disk;
+  }
+  const OwnDisk &own = *exported.own;
+  if (!disk.size) disk.size = own.size;
+  if (!disk.mode) disk.mode = own.mode == DiskMode::ro ? "ro" : "rw";
+  if (keeps(disk.driver, spec.add.driver, own.driver, PluginKind::driver)) {
+    disk.driver = own.driver.str();
+    add_options(disk, own.driver_options, "driver.");
+  }
+  if (keeps(disk.filetype, spec.add.filetype, own.filetype, PluginKind::filetype)) {
+    disk.filetype = own.filetype.str();
+    add_options(disk, own.filetype_options, "filetype.");
+  }
+  if (parse_disk_name(own.file)) disk.file = own.file;
+  return disk;
+}
+
+/// Two disks of one name can't be: then they are called by their numbers.
+void check_file_names(std::vector<instance::DiskSpec> &disks) {
+  for (std::size_t i = 0; i < disks.size(); ++i) {
+    const auto same = [&](const auto &other) {
+      return (other.file.empty() ? disk_name(other.index) : other.file) ==
+             (disks[i].file.empty() ? disk_name(i) : disks[i].file);
+    };
+    if (std::count_if(disks.begin(), disks.end(), same) < 2) continue;
+    for (auto &disk : disks) disk.file.clear();
+    return;
+  }
+}
+
+Result<void> plan_disks(const ImportSpec &spec, const Description &from, ImportPlan &plan) {
+  for (const auto &disk : spec.add.disks) {
+    if (disk.index >= from.disks.size()) {
+      return Error(kBackupUsage,
+                   cat("--disk ", disk.index, ": the export has ", from.disks.size(), " disks"));
+    }
+  }
+  plan.add.disks.clear();
+  for (std::size_t i = 0; i < from.disks.size(); ++i)
+    plan.add.disks.push_back(disk_spec(spec, from.disks[i], i));
+  check_file_names(plan.add.disks);
+  return {};
+}
+
+void plan_nics(const ImportSpec &spec, const Description &from, ImportPlan &plan) {
+  if (spec.no_nics || !spec.add.nics.empty()) return;  // as given
+  for (std::size_t i = 0; i < from.nics.size(); ++i) {
+    instance::NicSpec nic{i, from.nics[i]};
+    if (spec.new_macs) nic.nic.mac.clear();
+    plan.add.nics.push_back(std::move(nic));
+  }
+}
+
+/// Parameters that the configured hypervisor's profile has; what was given wins.
+Result<void> plan_parameters(const Manager &manager, const Description &from, ImportPlan &plan) {
+  auto profile = hypervisor::load_profile(manager.settings.hypervisor, manager.profile_dirs);
+  if (!profile) return profile.error();
+  const auto known = hypervisor::parameter_names(*profile);
+  const auto take = [&](const TextMap &map, TextMap &to) {
+    for (const auto &[key, value] : map) {
+      if (value.empty()) continue;
+      if (known.contains(key)) {
+        to.emplace(key, value);
+      } else {
+        log::info(
+            cat("the parameter ", key, " of the export means nothing to the hypervisor ", profile->name));
+      }
+    }
+  };
+  TextMap backend = from.backend;
+  if (!from.ours) {
+    if (from.memory != 0) backend["memory"] = std::to_string(from.memory);
+    if (from.vcpus != 0) backend["vcpus"] = std::to_string(from.vcpus);
+  }
+  take(backend, plan.add.backend);
+  take(from.hypervisor_parameters, plan.add.hypervisor);
+  for (const auto &[key, value] : from.os_parameters) plan.add.os_parameters.emplace(key, value);
+  return {};
+}
+
+Content content_of(const ImportSpec &spec, const Description &from, const ExportedDisk &disk) {
+  if (disk.own && disk.own->content != Content::script) return disk.own->content;
+  if (spec.raw || (!disk.own && from.os.empty())) return Content::raw;
+  return Content::script;
+}
+
+/// Of the right length, and fitting into the disk.
+Result<void> check_length(const Export &source, const ExportedDisk &disk, std::uint64_t file_size,
+                          Dump &dump) {
+  const std::string path = cat(source.path, "/", dump.name);
+  if (!dump.zstd && disk.own && file_size != dump.length) {
+    return Error(kDamaged, cat(path, ": has ", file_size, " bytes, the export says ", dump.length));
+  }
+  if (dump.content != Content::raw) return {};
+  const std::uint64_t least = disk.own ? disk.own->size : disk.mib << 20;
+  if (dump.length < least) {
+    return Error(kDamaged, cat(path, ": has ", dump.length, " bytes, the disk ", least, ": it is cut short"));
+  }
+  if (dump.length % kSectorSize != 0)
+    return Error(kDamaged, cat(path, ": ", dump.length, " bytes are no whole number of sectors"));
+  return {};
+}
+
+Result<Dump> plan_dump(const ImportSpec &spec, const Export &source, std::size_t index,
+                       instance::DiskSpec &into) {
+  const ExportedDisk &disk = source.description.disks[index];
+  Dump dump;
+  dump.index = index;
+  dump.size = *into.size;
+  dump.name = disk.dump;
+  if (dump.name.empty()) return dump;
+  auto file = open_dump(source, disk.dump);
+  if (!file) return file.error();
+  auto info = sys::file_info(file->get());
+  if (!info) return info.error();
+  dump.file = *std::move(file);
+  dump.content = content_of(spec, source.description, disk);
+  dump.zstd = source.description.compression == Compression::zstd && dump.content != Content::image;
+  dump.length = disk.own ? disk.own->length : info->size;
+  dump.digest = disk.own ? disk.own->digest : "";
+  if (auto good = check_length(source, disk, info->size, dump); !good) return good.error();
+  if (dump.content != Content::raw || dump.length <= dump.size) return dump;
+  // Ganeti's volumes may be larger than their size says.
+  const bool given = std::any_of(spec.add.disks.begin(), spec.add.disks.end(),
+                                 [&](const auto &one) { return one.index == index && one.size; });
+  if (given) {
+    return Error(kBackupUsage,
+                 cat("--disk ", index, ": ", dump.size, " bytes are too few for a dump of ", dump.length));
+  }
+  into.size = dump.size = dump.length;
+  return dump;
+}
+
+std::string line_of(const Export &source, const Dump &dump) {
+  const char *what = dump.content == Content::image    ? "as the image"
+                     : dump.content == Content::script ? "through the import script"
+                                                       : "as its bytes";
+  return cat("fill disk ", dump.index, " from ", source.path, "/", dump.name, ", ", what);
+}
+
+}  // namespace
+
+Result<ImportPlan> plan_import(const Manager &manager, const ImportSpec &spec) {
+  ImportPlan plan;
+  auto source = open_export(manager.settings, spec.source.empty() ? spec.add.name : spec.source);
+  if (!source) return source.error();
+  plan.source = *std::move(source);
+  plan.add = spec.add;
+  const Description &from = plan.source.description;
+  plan.add.os = from.os;
+  plan.add.no_install = true;  // the dumps are what is installed
+  if (auto planned = plan_disks(spec, from, plan); !planned) return planned.error();
+  plan_nics(spec, from, plan);
+  if (auto planned = plan_parameters(manager, from, plan); !planned) return planned.error();
+  for (std::size_t i = 0; i < from.disks.size(); ++i) {
+    auto dump = plan_dump(spec, plan.source, i, plan.add.disks[i]);
+    if (!dump) return dump.error();
+    if (!dump->name.empty()) plan.lines.push_back(line_of(plan.source, *dump));
+    plan.dumps.push_back(*std::move(dump));
+  }
+  return plan;
+}
+
+}  // namespace vbd::backup

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: MIT
+#include <algorithm>
+
+#include "core/sys/bulk.hpp"
+#include "manager/backup/transfer.hpp"
+
+namespace vbd::backup {
+namespace {
+
+using Bytes = std::vector<unsigned char>;
+
+class FileSink final : public Sink {
+ public:
+  FileSink(int fd, std::uint64_t size) : fd_(fd), size_(size) {}
+
+  Result<Bytes> encode(const Part &part, const unsigned char *bytes, const Pages &pages) override {
+    for (std::size_t i = 0; i < pages.size();) {
+      std::size_t last = i;
+      while (last < pages.size() && pages[last] == pages[i]) ++last;
+      const std::size_t begin = i * kPage, end = std::min(last * kPage, part.length);
+      if (pages[i]) {
+        auto written = sys::write_at(fd_, bytes + begin, end - begin, part.offset + begin);
+        if (!written) return written.error();
+      }
+      i = last;
+    }
+    return Bytes{};
+  }
+  Result<void> take(std::uint64_t offset, std::size_t length, Bytes) override {
+    sys::start_writing(fd_, offset, length);  // so that the sync at the end finds less to do
+    return {};
+  }
+  Result<void> finish(std::uint64_t length) override {
+    return sys::set_size(fd_, size_ == 0 ? length : size_);
+  }
+
+ private:
+  int fd_;
+  std::uint64_t size_;
+};
+
+class PipeSink final : public Sink {
+ public:
+  explicit PipeSink(int fd) : fd_(fd) {}
+
+  Result<Bytes> encode(const Part &part, const unsigned char *bytes, const Pages &) override {
+    return Bytes(bytes, bytes + part.length);
+  }
+  Result<void> take(std::uint64_t offset, std::size_t length, Bytes encoded) override {
+    if (auto filled = fill_to(offset); !filled) return filled;
+    filled_ = offset + length;
+    return sys::write_full(fd_, encoded.data(), encoded.size());
+  }
+  Result<void> finish(std::uint64_t length) override { return fill_to(length); }
+
+ private:
+  Result<void> fill_to(std::uint64_t offset) {
+    const Bytes zeros(filled_ < offset ? kPart : 0);
+    while (filled_ < offset) {
+      const std::uint64_t length = std::min(kPart, offset - filled_);
+      if (auto written = sys::write_full(fd_, zeros.data(), length); !written) return written;
+      filled_ += length;
+    }
+    return {};
+  }
+  int fd_;
+  std::uint64_t filled_ = 0;
+};
+
+class NoSink final : public Sink {
+ public:
+  Result<Bytes> encode(const Part &, const unsigned char *, const Pages &) override { return Bytes{}; }
+  Result<void> take(std::uint64_t, std::size_t, Bytes) override { return {}; }
+  Result<void> finish(std::uint64_t) override { return {}; }
+};
+
+}  // namespace
+
+std::unique_ptr<Sink> file_sink(int fd, std::uint64_t size) {
+  return std::make_unique<FileSink>(fd, size);
+}
+std::unique_ptr<Sink> pipe_sink(int fd) {
+  return std::make_unique<PipeSink>(fd);
+}
+std::unique_ptr<Sink> no_sink() {
+  return std::make_unique<NoSink>();
+}
+
+}  // namespace vbd::backup

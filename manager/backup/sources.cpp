@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: MIT
+#include <algorithm>
+#include <cstring>
+
+#include "core/base/text.hpp"
+#include "core/sys/bulk.hpp"
+#include "core/sys/components.hpp"
+#include "core/sys/files.hpp"
+#include "manager/backup/ini.hpp"
+#include "manager/backup/transfer.hpp"
+
+namespace vbd::backup {
+namespace {
+
+/// Loads stretches with `read(to, length, offset)`, zeros between them.
+template <class Read>
+Result<void> load_stretches(const Part &part, unsigned char *to, const Read &read) {
+  std::uint64_t filled = part.offset;
+  const std::uint64_t end = part.offset + part.length;
+  const auto zeros = [&](std::uint64_t until) {
+    if (filled < until) std::memset(to + (filled - part.offset), 0, until - filled);
+  };
+  for (const Stretch &stretch : part.stored) {
+    zeros(stretch.begin);
+    Result<void> done = read(to + (stretch.begin - part.offset), stretch.end - stretch.begin, stretch.begin);
+    if (!done) return done;
+    filled = stretch.end;
+  }
+  zeros(end);
+  return {};
+}
+
+class ImageSource final : public Source {
+ public:
+  explicit ImageSource(const image::OpenImage &image) : image_(image), stored_(image) {}
+
+  Result<std::optional<Part>> next() override {
+    const auto stretch = stored_.from(at_);
+    if (!stretch) return stretch.error();
+    if (!*stretch) return std::optional<Part>{};
+    Part part;
+    part.offset = std::max((*stretch)->begin, at_) / kPart * kPart;
+    part.length = static_cast<std::size_t>(std::min(kPart, image_.size() - part.offset));
+    auto within = stored_.within(std::max(part.offset, at_), part.offset + part.length);
+    if (!within) return within.error();
+    for (const auto &one : *within) part.stored.push_back({one.begin, one.end});
+    at_ = part.offset + kPart;
+    return std::optional(std::move(part));
+  }
+  Result<void> load(const Part &part, unsigned char *to) override {
+    return load_stretches(part, to, [this](unsigned char *at, std::uint64_t length, std::uint64_t offset) {
+      return image_.read(at, length, offset);
+    });
+  }
+  [[nodiscard]] std::uint64_t length() const override { return image_.size(); }
+
+ private:
+  const image::OpenImage &image_;
+  image::Stored stored_;
+  std::uint64_t at_ = 0;
+};
+
+class FileSource final : public Source {
+ public:
+  FileSource(int fd, std::uint64_t size) : fd_(fd), size_(size) {}
+
+  Result<std::optional<Part>> next() override {
+    if (auto found = find_data(at_); !found) return found.error();
+    if (data_.begin == data_.end) return std::optional<Part>{};
+    Part part;
+    part.offset = data_.begin / kPart * kPart;
+    const std::uint64_t end = std::min(part.offset + kPart, size_);
+    part.length = static_cast<std::size_t>(end - part.offset);
+    while (data_.begin < data_.end && data_.begin < end) {
+      part.stored.push_back({data_.begin, std::min(data_.end, end)});
+      at_ = part.stored.back().end;
+      if (auto found = find_data(at_); !found) return found.error();
+    }
+    return std::optional(std::move(part));
+  }
+  Result<void> load(const Part &part, unsigned char *to) override {
+    return load_stretches(part, to, [this](unsigned char *at, std::uint64_t length, std::uint64_t offset) {
+      auto got = sys::read_at(fd_, at, length, offset);
+      if (!got) return Result<void>(got.error());
+      if (*got == length) return Result<void>();
+      return Result<void>(
+          Error(kDamaged, text::cat("a dump became shorter than ", offset + length, " bytes")));
+    });
+  }
+  [[nodiscard]] std::uint64_t length() const override { return size_; }
+
+ private:
+  /// data_ becomes what is stored from `offset` on; empty at the end.
+  Result<void> find_data(std::uint64_t offset) {
+    if (offset < data_.end) {
+      data_.begin = std::max(data_.begin, offset);
+      return {};
+    }
+    auto found = sys::next_data(fd_, offset);
+    if (!found) return found.error();
+    data_ = {std::min(found->begin, size_), std::min(found->end, size_)};
+    return {};
+  }
+
+  int fd_;
+  std::uint64_t size_, at_ = 0;
+  Stretch data_;
+};
+
+class PipeSource final : public Source {
+ public:
+  PipeSource(int fd, std::uint64_t expected) : fd_(fd), expected_(expected) {}
+
+  Result<std::optional<Part>> next() override {
+    Part part;
+    part.bytes.resize(kPart);
+    auto got = sys::read_full(fd_, part.bytes.data(), part.bytes.size());
+    if (!got) return got.error();
+    if (*got == 0) return std::optional<Part>{};
+    part.offset = length_;
+    part.length = *got;
+    part.bytes.resize(*got);
+    length_ += *got;
+    return std::optional(std::move(part));
+  }
+  Result<void> load(const Part &part, unsigned char *to) override {
+    std::memcpy(to, part.bytes.data(), part.bytes.size());
+    return {};
+  }
+  [[nodiscard]] std::uint64_t length() const override { return length_; }
+  [[nodiscard]] std::uint64_t expected() const override { return expected_; }
+
+ private:
+  int fd_;
+  std::uint64_t expected_, length_ = 0;
+};
+
+}  // namespace
+
+std::unique_ptr<Source> image_source(const image::OpenImage &image) {
+  return std::make_unique<ImageSource>(image);
+}
+
+Result<std::unique_ptr<Source>> file_source(int fd) {
+  auto info = sys::file_info(fd);
+  if (!info) return info.error();
+  return std::unique_ptr<Source>(std::make_unique<FileSource>(fd, info->size));
+}
+
+std::unique_ptr<Source> pipe_source(int fd, std::uint64_t expected) {
+  return std::make_unique<PipeSource>(fd, expected);
+}
+
+}  // namespace vbd::backup

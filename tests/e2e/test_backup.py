@@ -1,0 +1,313 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Exports and imports: Ganeti's format both ways, sparse and compressed dumps, digests, and what is refused."""
+
+import configparser
+import hashlib
+import os
+import random
+
+import support
+from support import GiB, MiB, Sandbox
+
+# As a real Ganeti 3.0.2 wrote it for an instance without an OS; names changed. The dump holds 2 MiB.
+GANETI = """[export]
+version = 0
+timestamp = 1795381193
+source = 3bf629dd-67ec-4ac3-ab86-937b47d1a7e3
+os =
+compression = none
+
+[instance]
+name = inst1.example.com
+maxmem = 256
+minmem = 256
+memory = 256
+vcpus = 2
+disk_template = ext
+hypervisor = xen-pvm
+tags =
+nic0_mac = aa:00:00:9e:4a:38
+nic0_ip = None
+nic0_network = None
+nic0_name = None
+nic0_link = br0
+nic0_mode = bridged
+nic0_vlan =
+nic_count = 1
+disk0_ivname = disk/0
+disk0_dump = 3a7b5117-95a7-4f2d-a963-eef8f7d3379a
+disk0_size = 2
+disk0_name = None
+disk_count = 1
+
+[hypervisor]
+kernel_args = ro 100%%
+
+[backend]
+always_failover = False
+auto_balance = True
+maxmem = 256
+minmem = 256
+spindle_use = 1
+vcpus = 2
+
+[os]
+dhcp = yes
+
+[os_private]
+
+"""
+GANETI_DUMP = "3a7b5117-95a7-4f2d-a963-eef8f7d3379a"
+
+
+class Backup(Sandbox):
+    def setUp(self):
+        super().setUp()
+        self.exports = os.path.join(self.dir, "export")
+        self.write_config(f"export_dir: {self.exports}\n")
+
+    def add(self, name, *disks, template="file:driver=loop", more=()):
+        words = [w for i, d in enumerate(disks) for w in ("--disk", f"{i}:{d}")]
+        self.vbd("instance", "add", "-t", template, *words, *more, "--no-start", name)
+
+    def image(self, name, disk="sda"):
+        return os.path.join(self.storage, name, disk)
+
+    def scribble(self, path, size, seed=1, spots=8):
+        """Data here and there, odd places included; what the file must then read as."""
+        rng = random.Random(seed)
+        with open(path, "r+b") as f:
+            for _ in range(spots):
+                f.seek(rng.randrange(0, size - 200000))
+                f.write(rng.randbytes(rng.randrange(1, 200000)))
+            f.seek(size - 3)
+            f.write(b"end")
+        return self.sha(path)
+
+    @staticmethod
+    def sha(path):
+        digest = hashlib.sha256()
+        with open(path, "rb") as f:
+            while piece := f.read(1 << 20):
+                digest.update(piece)
+        return digest.hexdigest()
+
+    def foreign(self, name="inst1.example.com", text=GANETI, dump=bytes(2 * MiB)):
+        folder = os.path.join(self.exports, name)
+        os.makedirs(folder)
+        with open(os.path.join(folder, "config.ini"), "w") as f:
+            f.write(text)
+        if dump is not None:
+            with open(os.path.join(folder, GANETI_DUMP), "wb") as f:
+                f.write(dump)
+        return folder
+
+    def edit(self, name, old, new):
+        path = os.path.join(self.exports, name, "config.ini")
+        with open(path) as f:
+            text = f.read()
+        self.assertIn(old, text)
+        with open(path, "w") as f:
+            f.write(text.replace(old, new, 1))
+
+
+class RoundTrip(Backup):
+    def test_two_disks_there_and_back(self):
+        self.add("web1", "size=21M", "size=3G,mode=ro",
+                 more=("--net", "0:mac=aa:00:00:01:02:03,link=br1", "-B", "memory=256", "-H", "kernel_args=50% a\\,b=c"))
+        size = 21 * MiB
+        first = self.scribble(self.image("web1"), size)
+        second = self.scribble(self.image("web1", "sdb"), 3 * GiB, seed=2)
+        info = self.vbd_json("instance", "info", "web1")
+        done = self.vbd_json("backup", "export", "web1")
+        folder = os.path.join(self.exports, "web1")
+        self.assertEqual((done["schema"], done["name"], done["path"]), ("vbdkit.backup/1", "web1", folder))
+        self.assertEqual([(d["index"], d["dump"], d["size"], d["content"], d["length"]) for d in done["disks"]],
+                         [(0, "sda.raw", size, "raw", size), (1, "sdb.raw", 3 * GiB, "raw", 3 * GiB)])
+        self.assertEqual(sorted(os.listdir(folder)), ["config.ini", "sda.raw", "sdb.raw"])
+        self.assertEqual(os.stat(folder).st_mode & 0o7777, 0o700)
+        self.assertEqual(self.sha(os.path.join(folder, "sda.raw")), first)
+        # Holes stay holes.
+        stat = os.stat(os.path.join(folder, "sdb.raw"))
+        self.assertEqual(stat.st_size, 3 * GiB)
+        self.assertLess(stat.st_blocks * 512, 3 * MiB)
+        # The digest is that of `image digest`, so that a dump can be checked without an import.
+        line = self.vbd("image", "digest", "--filetype", "raw", os.path.join(folder, "sda.raw")).stdout
+        self.assertEqual(line.split()[0], done["disks"][0]["digest"])
+        self.vbd("instance", "remove", "--yes", "web1")
+        self.vbd("backup", "import", "web1")
+        again = self.vbd_json("instance", "info", "web1")
+        for key in ("name", "nics", "backend", "hypervisor", "os", "node"):
+            self.assertEqual(again[key], info[key], key)
+        for before, after in zip(info["disks"], again["disks"]):
+            for key in ("logical_id", "size", "vdev", "mode"):
+                self.assertEqual(after[key], before[key], key)
+        self.assertEqual(self.sha(self.image("web1")), first)
+        self.assertEqual(self.sha(self.image("web1", "sdb")), second)
+        self.assertLess(os.stat(self.image("web1", "sdb")).st_blocks * 512, 3 * MiB)
+
+    def test_ganeti_reads_ours(self):
+        """With the same parser, and all keys that its import asks for (cmdlib/instance_create.py)."""
+        self.add("web1", "size=1.5M", more=("-H", "kernel_args=100%", "--net", "0"))
+        self.vbd("backup", "export", "web1")
+        config = configparser.ConfigParser()
+        config.read(os.path.join(self.exports, "web1", "config.ini"))
+        self.assertEqual(config.getint("export", "version"), 0)
+        self.assertEqual(config.get("export", "compression"), "none")
+        self.assertEqual(config.get("export", "os"), "")
+        self.assertEqual(config.getint("instance", "disk0_size"), 2)  # rounded up
+        self.assertEqual(config.get("instance", "disk0_dump"), "sda.raw")
+        self.assertEqual(config.get("instance", "disk0_name"), "None")
+        for key in ("mac", "ip", "network", "name", "link", "mode", "vlan"):
+            self.assertTrue(config.has_option("instance", "nic0_" + key), key)
+        self.assertEqual(config.get("instance", "nic0_link"), "br0")
+        self.assertEqual(dict(config.items("hypervisor")), {"kernel_args": "100%"})
+        self.assertEqual(config.get("backend", "maxmem"), "128")
+        for section in ("os", "os_private"):
+            self.assertTrue(config.has_section(section))
+
+    def test_zstd(self):
+        self.add("web1", "size=200M")
+        sha = self.scribble(self.image("web1"), 200 * MiB)
+        self.vbd("backup", "export", "--zstd", "web1")
+        dump = os.path.join(self.exports, "web1", "sda.raw.zst")
+        if support.have("zstd"):
+            done = support.subprocess.run(["zstd", "-dcq", dump], stdout=support.subprocess.PIPE, check=True)
+            self.assertEqual(hashlib.sha256(done.stdout).hexdigest(), sha)
+        self.vbd("backup", "import", "--src-dir", "web1", "web2")
+        self.assertEqual(self.sha(self.image("web2")), sha)
+        with open(dump, "r+b") as f:
+            f.truncate(os.path.getsize(dump) - 100)
+        self.fails(6, "backup.damaged", "backup", "import", "--src-dir", "web1", "web3")
+        self.assertFalse(os.path.exists(os.path.join(self.storage, "web3")))
+
+    def test_new_name_and_addresses(self):
+        self.add("web1", "size=1M", more=("--net", "0:mac=aa:00:00:01:02:03"))
+        self.vbd("backup", "export", "web1")
+        self.assertIn("web1", self.fails(4, "instance.mac_in_use", "backup", "import", "--src-dir", "web1", "web2"))
+        self.vbd("backup", "import", "--src-dir", "web1", "--mac", "generate", "web2")
+        mac = self.vbd_json("instance", "info", "web2")["nics"][0]["mac"]
+        self.assertRegex(mac, "^aa:00:00:")
+        self.assertNotEqual(mac, "aa:00:00:01:02:03")
+        self.vbd("backup", "import", "--src-dir", os.path.join(self.exports, "web1"), "--no-nics", "web3")
+        self.assertEqual(self.vbd_json("instance", "info", "web3")["nics"], [])
+        self.fails(4, "instance.exists", "backup", "import", "web1")
+
+    def test_larger_disk(self):
+        self.add("web1", "size=1M")
+        self.scribble(self.image("web1"), MiB, spots=1)
+        self.vbd("backup", "export", "web1")
+        self.vbd("backup", "import", "--src-dir", "web1", "--disk", "0:size=5M", "web2")
+        self.assertEqual(os.path.getsize(self.image("web2")), 5 * MiB)
+        self.fails(2, "usage.backup", "backup", "import", "--src-dir", "web1", "--disk", "1:size=5M", "web3")
+        self.fails(2, "usage.backup", "backup", "import", "--src-dir", "web1", "--disk", "0:size=0.5M", "web3")
+
+    def test_dry_run_list_and_remove(self):
+        self.add("web1", "size=1M")
+        before = self.snapshot()
+        plan = self.vbd("backup", "export", "--dry-run", "web1").stdout
+        self.assertEqual(plan, f"write {self.exports}/web1/sda.raw: the bytes of {self.image('web1')} (FT_RAW, 1.0 MiB)\n"
+                               f"write {self.exports}/web1/config.ini\n")
+        self.assertEqual(self.snapshot(), before)
+        self.assertEqual(self.vbd_json("backup", "list"), {"schema": "vbdkit.backups/1", "backups": []})
+        self.assertEqual(self.vbd("backup", "export", "web1").stdout, f"instance web1: exported to {self.exports}/web1\n")
+        listed = self.vbd_json("backup", "list")["backups"]
+        self.assertEqual([(b["name"], b["instance"], b["by_vbd"], b["compression"], b["size"], b["problem"]) for b in listed],
+                         [("web1", "web1", True, "none", MiB, None)])
+        self.assertRegex(self.vbd("backup", "list", "--no-headers", "--separator=|").stdout,
+                         r"^web1\|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\|\|1\|1.0 MiB\|[^|]*\|\n$")
+        before = self.snapshot()
+        self.vbd("backup", "import", "--dry-run", "--src-dir", "web1", "web2")
+        self.assertIn("sda.raw", self.vbd("backup", "remove", "--dry-run", "web1").stdout)
+        self.fails(2, "usage.confirm", "backup", "remove", "web1")
+        self.assertEqual(self.snapshot(), before)
+        self.vbd("backup", "remove", "--yes", "web1")
+        self.assertEqual([n for n in os.listdir(self.exports) if n != ".vbdkit.lock"], [])
+        self.fails(3, "backup.not_found", "backup", "remove", "--yes", "web1")
+
+    def test_again(self):
+        self.add("web1", "size=1M")
+        self.vbd("backup", "export", "web1")
+        sha = self.scribble(self.image("web1"), MiB, spots=1)
+        self.vbd("backup", "export", "web1")
+        self.assertEqual(self.sha(os.path.join(self.exports, "web1", "sda.raw")), sha)
+        self.assertEqual(sorted(os.listdir(self.exports)), [".vbdkit.lock", "web1"])
+
+
+class FromGaneti(Backup):
+    def test_import(self):
+        data = random.Random(3).randbytes(MiB) + bytes(MiB)
+        self.foreign(dump=data)
+        self.vbd("backup", "import", "inst1.example.com")
+        info = self.vbd_json("instance", "info", "inst1.example.com")
+        self.assertEqual(info["backend"], {"memory": "256", "vcpus": "2"})
+        self.assertEqual(info["hypervisor"], {"kernel_args": "ro 100%"})
+        self.assertEqual(info["os_parameters"], {"dhcp": "yes"})
+        self.assertEqual([(n["mac"], n["mode"], n["link"]) for n in info["nics"]],
+                         [("aa:00:00:9e:4a:38", "bridged", "br0")])
+        self.assertEqual([(d["logical_id"][1], d["size"]) for d in info["disks"]], [("FT_RAW", 2 * MiB)])
+        with open(self.image("inst1.example.com"), "rb") as f:
+            self.assertEqual(f.read(), data)
+        self.assertLess(os.stat(self.image("inst1.example.com")).st_blocks * 512, 2 * MiB)
+
+    def test_refused(self):
+        for number, (old, new, expected) in enumerate((
+            ("disk0_dump = " + GANETI_DUMP, "disk0_dump = ../../../etc/shadow", "disk0_dump"),
+            ("disk0_dump = " + GANETI_DUMP, "disk0_dump = /etc/shadow", "disk0_dump"),
+            ("disk0_dump = " + GANETI_DUMP, "disk0_dump = nothing", "missing"),
+            ("disk0_size = 2", "disk0_size = -2", "disk0_size"),
+            ("disk0_size = 2", "disk0_size = nan", "disk0_size"),
+            ("disk0_size = 2", "disk0_size = 99999999999999999999", "disk0_size"),
+            ("disk0_size = 2", "disk0_size = 3", "cut short"),
+            ("disk0_size = 2", "x = 2", "no disk"),
+            ("version = 0", "version = 1", "version"),
+            ("[export]", "[exprt]", "export"),
+            ("ro 100%%", "ro 100%", "kernel_args"),
+            ("nic0_mac = aa:00:00:9e:4a:38", "nic0_mac = x", "nic0_mac"),
+            ("vcpus = 2\ndisk_t", "vcpus = 2\nvcpus = 3\ndisk_t", "stands twice"),
+        )):
+            with self.subTest(new):
+                self.foreign(f"e{number}")
+                self.edit(f"e{number}", old, new)
+                before = self.snapshot()
+                self.assertIn(expected, self.fails(6, "backup.damaged", "backup", "import", "--src-dir", f"e{number}", "web1"))
+                self.assertEqual(self.snapshot(), before)
+
+    def test_links_and_others(self):
+        folder = self.foreign("link", dump=None)
+        os.symlink("/etc/shadow", os.path.join(folder, GANETI_DUMP))
+        self.fails(6, "backup.damaged", "backup", "import", "--src-dir", "link", "web1")
+        with open(os.path.join(folder, "notes"), "w"):
+            pass
+        self.assertIn("notes", self.fails(5, "backup.foreign_files", "backup", "remove", "--yes", "link"))
+        self.fails(3, "backup.not_found", "backup", "import", "--src-dir", "lnk", "web1")
+        self.fails(3, "backup.not_found", "backup", "import", "--src-dir", self.dir, "web1")
+
+    def test_changed_dump(self):
+        self.add("web1", "size=1M")
+        self.scribble(self.image("web1"), MiB, spots=1)
+        self.vbd("backup", "export", "web1")
+        with open(os.path.join(self.exports, "web1", "sda.raw"), "r+b") as f:
+            f.seek(500000)
+            f.write(b"changed")
+        before = self.snapshot(self.storage)
+        self.assertIn("digest", self.fails(6, "backup.damaged", "backup", "import", "--src-dir", "web1", "web2"))
+        self.assertEqual(self.snapshot(self.storage), before)
+        self.assertEqual([i["name"] for i in self.vbd_json("instance", "list")["instances"]], ["web1"])
+
+
+class Attached(Backup):
+    needs_loops = True
+
+    def test_an_attached_disk_is_not_exported(self):
+        self.add("web1", "size=1M")
+        self.vbd("disk", "attach", self.logical_id(self.image("web1")))
+        self.fails(4, "disk.held", "backup", "export", "web1")
+        self.assertFalse(os.path.exists(os.path.join(self.exports, "web1")))
+        self.vbd("disk", "detach", self.logical_id(self.image("web1")))
+        self.vbd("backup", "export", "web1")
+
+
+if __name__ == "__main__":
+    support.main()
