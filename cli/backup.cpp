@@ -19,7 +19,7 @@ Result<backup::ExportSpec> export_spec(const Arguments &args) {
   spec.name = args.value("NAME");
   spec.node = args.value("node");
   spec.images = args.value("mode", "dump") == "image";
-  if (args.has("filetype")) spec.filetype = args.value("filetype");
+
   spec.raw = args.has("raw");
   spec.zstd = args.has("zstd");
   spec.live = args.has("live");
@@ -101,8 +101,7 @@ constexpr ArgumentSpec kExport[] = {{"NAME", "an export"}};
 constexpr OptionSpec kExportOptions[] = {
     {"--mode", Takes::value, "MODE",
      "dumps of the disks (as Ganeti has them), or the image files as they are", "dump|image"},
-    {"--filetype", Takes::value, "FT", "with --mode image: the images become this filetype", "", false,
-     Meaning::filetype},
+
     {"--raw", Takes::nothing, "",
      "dump the disks' bytes, also where the guest OS definition has an export script"},
     {"--zstd", Takes::nothing, "", "compress the dumps; Ganeti can't read them then"},
@@ -114,7 +113,7 @@ constexpr OptionSpec kExportOptions[] = {
 constexpr std::string_view kExportExamples[] = {
     "vbd backup export web1",
     "vbd backup export --zstd web1",
-    "vbd backup export --mode image --filetype qcow web1",
+    "vbd backup export --mode image web1",
     "vbd backup export --dry-run web1",
 };
 constexpr OptionSpec kImportOptions[] = {

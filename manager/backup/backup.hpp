@@ -24,9 +24,9 @@ using instance::Plan;
 
 struct ExportSpec {
   std::string name;
-  std::string node;                     ///< "" this one
-  bool images = false;                  ///< the image files, not dumps
-  std::optional<std::string> filetype;  ///< of these image files; the disk's own otherwise
+  std::string node;     ///< "" this one
+  bool images = false;  ///< the image files, not dumps
+
   bool raw = false;  ///< the disks' bytes, also when the guest OS definition could dump them
   bool zstd = false;
   bool live = false;

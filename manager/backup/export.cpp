@@ -7,6 +7,7 @@
 #include "core/base/log.hpp"
 #include "core/base/size.hpp"
 #include "core/base/text.hpp"
+#include "core/sys/bulk.hpp"
 #include "core/sys/files.hpp"
 #include "core/sys/host.hpp"
 #include "manager/backup/backup.hpp"
@@ -31,6 +32,7 @@ struct Job {
 };
 
 std::string dump_name(const DiskRecord &disk, Content content, bool zstd) {
+  if (content == Content::image) return cat(disk.file, ".", text::lower(disk.filetype.str().substr(3)));
   const char *ending = content == Content::script ? "dump" : "raw";
   return cat(disk.file, ".", ending, zstd ? ".zst" : "");
 }
@@ -43,9 +45,6 @@ Result<void> check_words(const Manager &manager, const ExportSpec &spec) {
                      ", and exports are written on the instance's own node"),
                  cat("run the command on ", text::printable(spec.node), ", or copy the export there"));
   }
-  if (spec.images) return Error(kBackupUsage, "--mode image: not there yet");
-  if (spec.filetype && !spec.images)
-    return Error(kBackupUsage, "--filetype: only with --mode image", "a dump has no filetype");
   return {};
 }
 
@@ -61,7 +60,7 @@ std::vector<Job> plan_jobs(const InstanceRecord &record, const ExportSpec &spec)
     Job job;
     job.disk = &disk;
     job.path = instance::logical_id(record, disk).path;
-    job.content = Content::raw;
+    job.content = spec.images ? Content::image : Content::raw;
     job.dump = dump_name(disk, job.content, spec.zstd);
     jobs.push_back(std::move(job));
   }
@@ -72,8 +71,8 @@ Plan describe(const Manager &manager, const ExportSpec &spec, const std::vector<
   Plan lines;
   const std::string path = cat(manager.settings.export_dir, "/", spec.name);
   for (const auto &job : jobs) {
-    lines.push_back(cat("write ", path, "/", job.dump, ": the bytes of ", job.path, " (",
-                        job.disk->filetype.str(), ", ", format_size(job.disk->size), ")"));
+    lines.push_back(cat("write ", path, "/", job.dump, spec.images ? ": the image " : ": the bytes of ",
+                        job.path, " (", job.disk->filetype.str(), ", ", format_size(job.disk->size), ")"));
   }
   lines.push_back(cat("write ", path, "/", kDescriptionFile));
   const auto there = open_export(manager.settings, spec.name);
@@ -103,12 +102,27 @@ Result<void> open_image(const Manager &manager, const InstanceRecord &record, co
   return {};
 }
 
+Result<Moved> move_bytes(const Job &job, int to, bool zstd, const Watch &watch) {
+  const auto source = image_source(*job.image);
+  const auto sink = zstd ? zstd_sink(to) : file_sink(to);
+  return transfer(*source, *sink, watch);
+}
+
+/// Blocks are shared where the filesystem can; then the file is only read, for its digest.
+Result<Moved> move_file(const Job &job, int to, const Watch &watch) {
+  auto source = file_source(job.image->fd());
+  if (!source) return source.error();
+  auto cloned = sys::clone_file(job.image->fd(), to);
+  if (!cloned) return cloned.error();
+  const auto sink = *cloned ? no_sink() : file_sink(to);
+  return transfer(**source, *sink, watch);
+}
+
 Result<void> write_dump(int directory, bool zstd, const Watch &watch, Job &job) {
   auto file = sys::TempFile::create(directory, job.dump);
   if (!file) return file.error();
-  const auto source = image_source(*job.image);
-  const auto sink = zstd ? zstd_sink(file->fd()) : file_sink(file->fd());
-  auto moved = transfer(*source, *sink, watch);
+  auto moved = job.content == Content::image ? move_file(job, file->fd(), watch)
+                                             : move_bytes(job, file->fd(), zstd, watch);
   if (!moved) return moved.error().at(job.dump);
   job.moved = *std::move(moved);
   auto published = std::move(*file).publish_new();

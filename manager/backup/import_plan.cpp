@@ -151,6 +151,17 @@ Result<void> check_length(const Export &source, const ExportedDisk &disk, std::u
   return {};
 }
 
+/// An image is taken as it is.
+Result<void> check_adopts(const ExportedDisk &disk, const Dump &dump, const instance::DiskSpec &into) {
+  auto filetype = Constant::parse(into.filetype.value_or(disk.own->filetype.str()), PluginKind::filetype);
+  if (!filetype) return filetype.error();
+  if (*filetype == disk.own->filetype && dump.size == disk.own->size) return {};
+  return Error(kBackupUsage,
+               cat("disk ", dump.index, ": ", dump.name, " is an image of ", disk.own->filetype.str(), " of ",
+                   disk.own->size, " bytes, and an image is imported as it is"),
+               "leave filetype and size away");
+}
+
 Result<Dump> plan_dump(const ImportSpec &spec, const Export &source, std::size_t index,
                        instance::DiskSpec &into) {
   const ExportedDisk &disk = source.description.disks[index];
@@ -169,7 +180,18 @@ Result<Dump> plan_dump(const ImportSpec &spec, const Export &source, std::size_t
   dump.length = disk.own ? disk.own->length : info->size;
   dump.digest = disk.own ? disk.own->digest : "";
   if (auto good = check_length(source, disk, info->size, dump); !good) return good.error();
-  if (dump.content != Content::raw || dump.length <= dump.size) return dump;
+  if (dump.content == Content::script) {
+    return Error(
+        kNeedsOs,
+        cat(source.path, "/", dump.name, ": was written by the export script of ", source.description.os),
+        "give --raw where that script writes the disk's bytes");
+  }
+  if (dump.content == Content::image) {
+    into.brought = true;
+    if (auto good = check_adopts(disk, dump, into); !good) return good.error();
+    return dump;
+  }
+  if (dump.length <= dump.size) return dump;
   // Ganeti's volumes may be larger than their size says.
   const bool given = std::any_of(spec.add.disks.begin(), spec.add.disks.end(),
                                  [&](const auto &one) { return one.index == index && one.size; });

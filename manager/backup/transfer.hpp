@@ -74,6 +74,10 @@ class Sink {
 [[nodiscard]] std::unique_ptr<Sink> zstd_sink(int fd);
 /// Into a pipe, every byte.
 [[nodiscard]] std::unique_ptr<Sink> pipe_sink(int fd);
+/// Into an image that reads as zeros so far, through its filetype; borrows the descriptor, flushes at the
+/// end.
+[[nodiscard]] Result<std::unique_ptr<Sink>> image_sink(plugin::Plugin &plugin, int fd,
+                                                       const std::string &path);
 /// Only digested.
 [[nodiscard]] std::unique_ptr<Sink> no_sink();
 

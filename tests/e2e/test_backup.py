@@ -182,6 +182,44 @@ class RoundTrip(Backup):
         self.fails(6, "backup.damaged", "backup", "import", "--src-dir", "web1", "web3")
         self.assertFalse(os.path.exists(os.path.join(self.storage, "web3")))
 
+    def test_filetypes(self):
+        """A dump is the guest's bytes, so that it comes back as any filetype."""
+        self.add("web1", "size=70M", template="file:driver=loop")
+        sha = self.scribble(self.image("web1"), 70 * MiB)
+        self.vbd("backup", "export", "web1")
+        self.vbd("backup", "import", "--src-dir", "web1", "-t", "file:driver=blktap,filetype=qcow", "web2")
+        self.assertEqual(self.vbd_json("instance", "info", "web2")["disks"][0]["logical_id"][:2], ["FD_BLKTAP", "FT_QCOW"])
+        if support.have("qemu-img"):
+            check = support.run("qemu-img", "compare", "-f", "raw", "-F", "qcow2", self.image("web1"), self.image("web2"))
+            self.assertEqual(check.returncode, 0, check.stdout + check.stderr)
+            check = support.run("qemu-img", "check", "-f", "qcow2", self.image("web2"))
+            self.assertEqual(check.returncode, 0, check.stdout + check.stderr)
+        self.vbd("backup", "export", "--zstd", "web2")
+        self.vbd("instance", "remove", "--yes", "web2")
+        self.vbd("backup", "import", "web2")
+        self.assertEqual(self.vbd_json("instance", "info", "web2")["disks"][0]["logical_id"][:2], ["FD_BLKTAP", "FT_QCOW"])
+        self.vbd("backup", "import", "--src-dir", "web2", "-t", "file:driver=loop,filetype=raw", "web3")
+        self.assertEqual(self.sha(self.image("web3")), sha)
+
+    def test_images(self):
+        self.add("web1", "size=70M", "size=1M,filetype=raw", template="file:driver=blktap,filetype=qcow,cluster_size=4K")
+        sha = self.scribble(self.image("web1", "sdb"), MiB, spots=1)
+        before = self.sha(self.image("web1"))
+        done = self.vbd_json("backup", "export", "--mode", "image", "web1")
+        self.assertEqual([(d["dump"], d["content"], d["size"]) for d in done["disks"]],
+                         [("sda.qcow", "image", 70 * MiB), ("sdb.raw", "image", MiB)])
+        self.vbd("backup", "import", "--src-dir", "web1", "web2")
+        disks = self.vbd_json("instance", "info", "web2")["disks"]
+        self.assertEqual([(d["logical_id"][1], d["size"], d["created"]) for d in disks],
+                         [("FT_QCOW", 70 * MiB, True), ("FT_RAW", MiB, True)])
+        self.assertEqual(self.sha(self.image("web2")), before)
+        self.assertEqual(self.sha(self.image("web2", "sdb")), sha)
+        self.fails(2, "usage.backup", "backup", "import", "--src-dir", "web1", "-t", "file:driver=blktap,filetype=raw", "--disk", "0:filetype=raw", "web3")
+        with open(os.path.join(self.exports, "web1", "sda.qcow"), "r+b") as f:
+            f.write(b"QFI\xfc")
+        self.fails(6, "backup.damaged", "backup", "import", "--src-dir", "web1", "web3")
+        self.assertFalse(os.path.exists(os.path.join(self.storage, "web3")))
+
     def test_new_name_and_addresses(self):
         self.add("web1", "size=1M", more=("--net", "0:mac=aa:00:00:01:02:03"))
         self.vbd("backup", "export", "web1")
