@@ -248,10 +248,20 @@ NewExport::~NewExport() {
 
 Result<void> NewExport::take_name() {
   const std::string temporary = hidden(name_, kNew);
-  if (!exists(parent_.get(), name_)) return sys::rename_dir_at(parent_.get(), temporary, name_);
+  if (!exists(parent_.get(), name_)) {
+    auto named = sys::rename_dir_at(parent_.get(), temporary, name_);
+    // What could not be made durable has happened all the same.
+    if (!named && !exists(parent_.get(), temporary))
+      (void)sys::rename_dir_at(parent_.get(), name_, temporary);
+    return named;
+  }
   auto exchanged = sys::exchange_at(parent_.get(), temporary, name_);
   if (!exchanged) return exchanged.error();
-  if (*exchanged) return sys::sync_fd(parent_.get());
+  if (*exchanged) {
+    auto synced = sys::sync_fd(parent_.get());
+    if (!synced) (void)sys::exchange_at(parent_.get(), temporary, name_);
+    return synced;
+  }
   const std::string old = hidden(name_, kOld);
   if (auto moved = sys::rename_dir_at(parent_.get(), name_, old); !moved) return moved;
   auto named = sys::rename_dir_at(parent_.get(), temporary, name_);
