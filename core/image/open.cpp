@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 
+#include "core/base/size.hpp"
 #include "core/base/text.hpp"
 #include "core/image/image_file.hpp"
 #include "core/plugin/call.hpp"
