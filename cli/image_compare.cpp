@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // vbd image compare
 #include "cli/image_words.hpp"
+#include "cli/progress.hpp"
 #include "cli/report/report.hpp"
 #include "core/image/compare.hpp"
 
@@ -17,7 +18,8 @@ Result<Outcome> compare(Session &session) {
   if (!a) return a.error();
   const auto b = open_still(session, *other, session.args().value("B"));
   if (!b) return b.error();
-  const auto differences = image::compare(**a, **b);
+  Progress progress(session, "compare", session.args().value("A"));
+  const auto differences = image::compare(**a, **b, progress.watch());
   if (!differences) return differences.error();
   return report::comparison(session.json(), **a, **b, *differences);
 }

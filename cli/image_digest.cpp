@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // vbd image digest
 #include "cli/image_words.hpp"
+#include "cli/progress.hpp"
 #include "cli/report/report.hpp"
 #include "cli/terminal.hpp"
 #include "core/base/text.hpp"
@@ -66,10 +67,11 @@ Outcome broken_off(const BlockList &list, const Error &error) {
           error.exit()};
 }
 
-Result<Outcome> with_blocks(bool json, const Constant &filetype, const image::OpenImage &image) {
+Result<Outcome> with_blocks(bool json, const Constant &filetype, const image::OpenImage &image,
+                            const image::Watch &watch) {
   BlockList list(json, json ? open_ended(head_of(filetype, image)) + ",\n  \"blocks\": [" : "");
-  const auto found = image::digest(
-      image, [&](std::uint64_t number, const Sha256 &digest) { return list.add(number, digest); });
+  const auto visit = [&](std::uint64_t number, const Sha256 &digest) { return list.add(number, digest); };
+  const auto found = image::digest(image, visit, watch);
   if (!found) {
     if (json && list.begun() && !found.error().is(kOutput)) return broken_off(list, found.error());
     return found.error();
@@ -86,8 +88,9 @@ Result<Outcome> digest(Session &session) {
   if (!filetype) return filetype.error();
   const auto image = open_still(session, *filetype, session.args().value("PATH"));
   if (!image) return image.error();
-  if (session.args().has("blocks")) return with_blocks(session.json(), *filetype, **image);
-  const auto found = image::digest(**image, {});
+  Progress progress(session, "digest", session.args().value("PATH"));
+  if (session.args().has("blocks")) return with_blocks(session.json(), *filetype, **image, progress.watch());
+  const auto found = image::digest(**image, {}, progress.watch());
   if (!found) return found.error();
   json::Value value = head_of(*filetype, **image);
   value.set("data_blocks", found->blocks).set("digest", hex(found->root));

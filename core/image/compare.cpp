@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "core/image/buffer.hpp"
 #include "core/image/in_order.hpp"
 #include "core/image/pieces.hpp"
 
@@ -36,6 +37,8 @@ void Differences::add(const Difference &difference) {
 namespace {
 
 constexpr std::uint64_t kWindow = std::uint64_t{1} << 20;
+/// Of both images this fits into the processor's cache.
+constexpr std::uint64_t kChunk = std::uint64_t{1} << 17;
 
 /// A window of the guest's disk of which at least one image stores something.
 struct Window {
@@ -45,11 +48,18 @@ struct Window {
 
 class Comparer final : public InOrder<Window, std::vector<Difference>> {
  public:
-  Comparer(const OpenImage &a, const OpenImage &b)
-      : a_(a), b_(b), stored_a_(a), stored_b_(b), found_(std::max(a.size(), b.size())) {}
+  Comparer(const OpenImage &a, const OpenImage &b, const Watch &watch)
+      : a_(a),
+        b_(b),
+        watch_(watch),
+        end_(std::max(a.size(), b.size())),
+        stored_a_(a),
+        stored_b_(b),
+        found_(end_) {}
 
   Result<Differences> compare() {
-    if (auto done = run(all_processors()); !done) return done.error();
+    if (auto done = run(a_.parallel_read() && b_.parallel_read() ? all_processors() : 1); !done)
+      return done.error();
     return std::move(found_);
   }
 
@@ -63,12 +73,15 @@ class Comparer final : public InOrder<Window, std::vector<Difference>> {
   }
 
   const OpenImage &a_, &b_;
+  const Watch &watch_;
+  const std::uint64_t end_;
   Stored stored_a_, stored_b_;
   std::uint64_t at_ = 0;
   Differences found_;
 };
 
 Result<std::optional<Window>> Comparer::next() {
+  if (stopped(watch_, std::min(at_, end_), end_)) return cancelled("compare");
   const auto a = stored_a_.from(at_), b = stored_b_.from(at_);
   if (!a) return a.error();
   if (!b) return b.error();
@@ -99,8 +112,7 @@ class Side {
     until = std::min(until, inside ? stored_[next_].end : stored_[next_].begin);
     return inside;
   }
-  [[nodiscard]] Result<void> read(std::vector<unsigned char> &to, std::uint64_t begin,
-                                  std::uint64_t end) const {
+  [[nodiscard]] Result<void> read(Buffer &to, std::uint64_t begin, std::uint64_t end) const {
     return image_.read(to.data(), end - begin, begin);
   }
 
@@ -112,14 +124,14 @@ class Side {
 
 class Comparer::Looker final : public Worker {
  public:
-  Looker(const OpenImage &a, const OpenImage &b) : a_(a), b_(b), bytes_a_(kWindow), bytes_b_(kWindow) {}
+  Looker(const OpenImage &a, const OpenImage &b) : a_(a), b_(b), bytes_a_(kChunk), bytes_b_(kChunk) {}
 
   Result<std::vector<Difference>> work(const Window &window) override {
     std::vector<Difference> found;
     Side a(a_, window.a), b(b_, window.b);
     std::uint64_t until = 0;
     for (std::uint64_t at = window.begin; at < window.begin + kWindow; at = until) {
-      until = window.begin + kWindow;
+      until = at / kChunk * kChunk + kChunk;
       const bool in_a = a.stores(at, until), in_b = b.stores(at, until);
       if (in_a) {
         if (auto done = a.read(bytes_a_, at, until); !done) return done.error();
@@ -159,14 +171,14 @@ class Comparer::Looker final : public Worker {
       return std::memcmp(bytes_a_.data() + at, bytes_b_.data() + at, length) != 0;
     });
   }
-  static void look_for_zeros(const std::vector<unsigned char> &bytes, std::uint64_t begin, std::uint64_t end,
+  static void look_for_zeros(const Buffer &bytes, std::uint64_t begin, std::uint64_t end,
                              std::vector<Difference> &found) {
     by_sector(begin, end, found,
               [&](std::uint64_t at, std::uint64_t length) { return !all_zero(bytes.data() + at, length); });
   }
 
   const OpenImage &a_, &b_;
-  std::vector<unsigned char> bytes_a_, bytes_b_;
+  Buffer bytes_a_, bytes_b_;
 };
 
 std::unique_ptr<Comparer::Worker> Comparer::worker() {
@@ -175,8 +187,8 @@ std::unique_ptr<Comparer::Worker> Comparer::worker() {
 
 }  // namespace
 
-Result<Differences> compare(const OpenImage &a, const OpenImage &b) {
-  return Comparer(a, b).compare();
+Result<Differences> compare(const OpenImage &a, const OpenImage &b, const Watch &watch) {
+  return Comparer(a, b, watch).compare();
 }
 
 }  // namespace vbd::image

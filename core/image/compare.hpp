@@ -9,6 +9,7 @@
 #include "core/base/result.hpp"
 #include "core/base/size.hpp"
 #include "core/image/open.hpp"
+#include "core/image/watch.hpp"
 
 namespace vbd::image {
 
@@ -44,7 +45,8 @@ class Differences {
   std::vector<Difference> ranges_;
 };
 
-/// On all processors, 2 MiB of memory for each.
-[[nodiscard]] Result<Differences> compare(const OpenImage &a, const OpenImage &b);
+/// On all processors where both images are parallel, 512 KiB of memory for each. `watch` is told bytes of the
+/// longer one's size.
+[[nodiscard]] Result<Differences> compare(const OpenImage &a, const OpenImage &b, const Watch &watch = {});
 
 }  // namespace vbd::image

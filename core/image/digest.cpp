@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "core/base/text.hpp"
+#include "core/image/buffer.hpp"
 #include "core/image/digest_tree.hpp"
 #include "core/image/in_order.hpp"
 #include "core/image/pieces.hpp"
@@ -28,11 +29,11 @@ struct Leaves {
 
 class Digester final : public InOrder<Span, Leaves> {
  public:
-  Digester(const OpenImage &image, const BlockVisitor &visit)
-      : image_(image), visit_(visit), stored_(image) {}
+  Digester(const OpenImage &image, const BlockVisitor &visit, const Watch &watch)
+      : image_(image), visit_(visit), watch_(watch), stored_(image) {}
 
   Result<ImageDigest> digest() {
-    if (auto done = run(all_processors()); !done) return done.error();
+    if (auto done = run(image_.parallel_read() ? all_processors() : 1); !done) return done.error();
     result_.root = tree_.root(image_.size());
     return result_;
   }
@@ -45,6 +46,7 @@ class Digester final : public InOrder<Span, Leaves> {
 
   const OpenImage &image_;
   const BlockVisitor &visit_;
+  const Watch &watch_;
   Stored stored_;
   std::uint64_t at_ = 0;
   DigestTree tree_;
@@ -52,6 +54,7 @@ class Digester final : public InOrder<Span, Leaves> {
 };
 
 Result<std::optional<Span>> Digester::next() {
+  if (stopped(watch_, std::min(at_, image_.size()), image_.size())) return cancelled("digest");
   const auto stretch = stored_.from(at_);
   if (!stretch) return stretch.error();
   if (!*stretch) return std::optional<Span>{};
@@ -64,49 +67,45 @@ Result<std::optional<Span>> Digester::next() {
   return std::optional<Span>(std::move(span));
 }
 
+/// Block by block, so that the bytes are still in the processor's cache when they are hashed.
 class Digester::Hasher final : public Worker {
  public:
-  explicit Hasher(const OpenImage &image) : image_(image), bytes_(kSpan) {}
+  explicit Hasher(const OpenImage &image) : image_(image), block_(kDigestBlock) {}
 
   Result<Leaves> work(const Span &span) override {
     Leaves leaves{span.begin / kDigestBlock, {}, 0};
-    const auto touched = read(span);
-    if (!touched) return touched.error();
+    auto stretch = span.stored.begin();
     for (unsigned i = 0; i < kLeaves; ++i) {
-      const unsigned char *block = bytes_.data() + i * kDigestBlock;
-      if ((*touched >> i & 1) == 0 || all_zero(block, kDigestBlock)) continue;
-      leaves.digests[i] = sha256(block, kDigestBlock);
+      const std::uint64_t begin = span.begin + i * kDigestBlock, end = begin + kDigestBlock;
+      while (stretch != span.stored.end() && stretch->end <= begin) ++stretch;
+      if (stretch == span.stored.end()) break;
+      if (stretch->begin >= end) continue;
+      if (auto done = read(span, begin, stretch); !done) return done.error();
+      if (all_zero(block_.data(), kDigestBlock)) continue;
+      leaves.digests[i] = sha256(block_.data(), kDigestBlock);
       leaves.present |= 1u << i;
     }
     return leaves;
   }
 
  private:
-  /// Whole blocks, with zeros around what is stored; which ones, bit by bit.
-  Result<std::uint32_t> read(const Span &span) {
-    std::uint32_t touched = 0;
-    std::uint64_t filled = 0;  // up to here the bytes are right in every block that was touched
-    const auto block_end = [](std::uint64_t at) {
-      return (at + kDigestBlock - 1) / kDigestBlock * kDigestBlock;
-    };
-    const auto zeros = [&](std::uint64_t begin, std::uint64_t end) {
-      if (begin < end) std::memset(bytes_.data() + begin, 0, end - begin);
-    };
-    for (const Stored::Stretch &stretch : span.stored) {
-      const std::uint64_t begin = stretch.begin - span.begin, end = stretch.end - span.begin;
-      zeros(filled, std::min(block_end(filled), begin));
-      zeros(std::max(filled, begin / kDigestBlock * kDigestBlock), begin);
-      if (auto done = image_.read(bytes_.data() + begin, end - begin, stretch.begin); !done)
-        return done.error();
+  /// The block at `begin`, from the first stretch in it on, with zeros around what is stored.
+  Result<void> read(const Span &span, std::uint64_t begin,
+                    std::vector<Stored::Stretch>::const_iterator from) {
+    std::uint64_t filled = begin;
+    const std::uint64_t block_end = begin + kDigestBlock;
+    for (; from != span.stored.end() && from->begin < block_end; ++from) {
+      const std::uint64_t at = std::max(from->begin, begin), end = std::min(from->end, block_end);
+      std::memset(block_.data() + (filled - begin), 0, at - filled);
+      if (auto done = image_.read(block_.data() + (at - begin), end - at, at); !done) return done;
       filled = end;
-      for (std::uint64_t i = begin / kDigestBlock; i * kDigestBlock < end; ++i) touched |= 1u << i;
     }
-    zeros(filled, block_end(filled));
-    return touched;
+    std::memset(block_.data() + (filled - begin), 0, block_end - filled);
+    return {};
   }
 
   const OpenImage &image_;
-  std::vector<unsigned char> bytes_;
+  Buffer block_;
 };
 
 std::unique_ptr<Digester::Worker> Digester::worker() {
@@ -126,8 +125,8 @@ Result<void> Digester::take(Leaves leaves) {
 
 }  // namespace
 
-Result<ImageDigest> digest(const OpenImage &image, const BlockVisitor &visit) {
-  return Digester(image, visit).digest();
+Result<ImageDigest> digest(const OpenImage &image, const BlockVisitor &visit, const Watch &watch) {
+  return Digester(image, visit, watch).digest();
 }
 
 }  // namespace vbd::image

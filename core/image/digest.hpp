@@ -10,6 +10,7 @@
 #include "core/base/result.hpp"
 #include "core/base/sha256.hpp"
 #include "core/image/open.hpp"
+#include "core/image/watch.hpp"
 
 namespace vbd::image {
 
@@ -24,7 +25,9 @@ struct ImageDigest {
 /// at a time, from any thread.
 using BlockVisitor = std::function<Result<void>(std::uint64_t number, const Sha256 &digest)>;
 
-/// On all processors, 1 MiB of memory for each. Holes are not read. `visit` may be empty.
-[[nodiscard]] Result<ImageDigest> digest(const OpenImage &image, const BlockVisitor &visit);
+/// On all processors where the image is parallel, less than 256 KiB of memory for each. Holes are not read.
+/// `visit` may be empty; `watch` is told bytes of the virtual size.
+[[nodiscard]] Result<ImageDigest> digest(const OpenImage &image, const BlockVisitor &visit,
+                                         const Watch &watch = {});
 
 }  // namespace vbd::image

@@ -5,6 +5,7 @@
 import hashlib
 import os
 import random
+import signal
 import subprocess
 
 import support
@@ -182,6 +183,20 @@ class Content(Sandbox):
         number = 9 * TiB // BLOCK
         blocks = {16 + i: b"x" * BLOCK for i in range(160)} | {number: b"far"}
         self.assertEqual(self.vbd("image", "digest", "--filetype", "raw", big).stdout[:64], digest(16 * TiB - 4096, blocks)[0])
+
+    def test_an_interrupt_ends_it(self):
+        path = self.raw("raw", 600 * MiB, {0: os.urandom(300 * MiB), 300 * MiB: os.urandom(300 * MiB)})
+        for words in (("digest", "--filetype", "raw", path), ("compare", "--filetype", "raw", path, path)):
+            vbd = subprocess.Popen(self.argv("image", *words), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                   env=self.environment())
+            while vbd.poll() is None and path not in [os.readlink(f"/proc/{vbd.pid}/fd/{fd}")
+                                                      for fd in os.listdir(f"/proc/{vbd.pid}/fd")]:
+                pass
+            vbd.send_signal(signal.SIGINT)
+            out, err = vbd.communicate(timeout=60)
+            # While it works: an error. Just before: as the system does it.
+            self.assertIn(vbd.returncode, (1, -signal.SIGINT), err)
+            self.assertEqual(out, b"")
 
 
 if __name__ == "__main__":
