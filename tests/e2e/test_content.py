@@ -5,8 +5,10 @@
 import hashlib
 import os
 import random
+import re
 import signal
 import subprocess
+import xml.etree.ElementTree
 
 import support
 from support import MiB, Sandbox
@@ -197,6 +199,49 @@ class Content(Sandbox):
             # While it works: an error. Just before: as the system does it.
             self.assertIn(vbd.returncode, (1, -signal.SIGINT), err)
             self.assertEqual(out, b"")
+
+    def test_picture_on_a_terminal(self):
+        path = self.raw("raw", 64 * MiB, {0: b"x" * MiB, 4 * MiB - 4096: b"y", 32 * MiB: b"z" * (64 * 1024)})
+        rows = {0: "#" * 16 + "." * 47 + "+", 8: "#" + "." * 63}
+        grid = "".join(f"{f'{4 * i}.0 MiB' if i else '0 B':>10} {rows.get(i, '.' * 64)}\n" for i in range(16))
+        expected = (f"{path}: 64.0 MiB, 1.1 MiB stored; a character is 64.0 KiB\n{grid}"
+                    f"           . nothing stored, 62.9 MiB\n           # data (+ in part), 1.1 MiB\n")
+        self.assertEqual(self.vbd("image", "map", "--picture", "--filetype", "raw", path).stdout, expected)
+        coloured = self.vbd("image", "map", "--picture", "--color=always", "--filetype", "raw", path).stdout
+        self.assertIn("\x1b[", coloured)
+        self.assertEqual(re.sub(r"\x1b\[[0-9;]*m", "", coloured), expected)
+        tiny = self.raw("tiny", 1000, {0: b"x" * 1000})
+        self.assertIn("0 B ##\n", self.vbd("image", "map", "--picture", "--filetype", "raw", tiny).stdout)
+        self.assertLess(len(self.vbd("image", "map", "--picture", "--filetype", "raw",
+                                     self.raw("big", 15 * TiB, {TiB: b"x"})).stdout.splitlines()), 24)
+
+    def test_picture_as_svg(self):
+        path = self.raw("a <b> & \x01\"c\".img", 64 * MiB, {0: b"x" * MiB, 32 * MiB: b"z"})
+        svg = self.path("map of it.svg")
+        self.vbd("image", "map", "--svg", svg, "--filetype", "raw", path)
+        top = xml.etree.ElementTree.parse(svg).getroot()
+        self.assertEqual(top.tag, "{http://www.w3.org/2000/svg}svg")
+        texts = [one.text for one in top.iter("{http://www.w3.org/2000/svg}text")]
+        self.assertIn(path.replace("\x01", "\\x01"), texts)
+        self.assertIn("data: 1.0 MiB", texts)
+        colours = [one.get("fill") for one in top.iter("{http://www.w3.org/2000/svg}rect")]
+        self.assertGreaterEqual(colours.count("#1f4e9c"), 3)  # two places and the legend
+        os.truncate(path, 8 * MiB)
+        self.vbd("image", "map", "--svg", svg, "--filetype", "raw", path)  # an older one of ours is replaced
+        self.assertIn("8.0 MiB", xml.etree.ElementTree.parse(svg).getroot()[3].text)
+        before = self.snapshot(self.storage)
+        self.fails(4, "path.exists", "image", "map", "--svg", path, "--filetype", "raw", path)
+        self.fails(2, "usage.value", "image", "map", "--svg", self.storage + "/", "--filetype", "raw", path)
+        self.assertEqual(self.snapshot(self.storage), before)
+
+    def test_picture_of_what_qcow2_knows(self):
+        base = self.raw("base", 64 * MiB, {0: b"x" * 64 * MiB})
+        top = self.path("top")
+        self.qemu("qemu-img", "create", "-q", "-f", "qcow2", "-b", base, "-F", "raw", top)
+        self.qemu("qemu-io", "-f", "qcow2", "-c", "write -P 1 0 1M", "-c", "write -z 1M 1M", "-c", "write -c 2M 1M", top)
+        self.write_config("references: below-allowed-dirs\n")
+        shown = self.vbd("image", "map", "--picture", "--filetype", "qcow", top).stdout.splitlines()
+        self.assertEqual(shown[1].split()[-1], "#" * 16 + "0" * 16 + "C" * 16 + "B" * 16)
 
 
 if __name__ == "__main__":
