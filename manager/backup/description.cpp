@@ -17,6 +17,19 @@ constexpr std::array<std::string_view, 4> kCommonParameters = {"kernel_path", "i
                                                                "kernel_args"};
 constexpr std::uint64_t kDefaultMemory = 128;  // MiB; as our profiles have it
 
+/// The guest OS definition that Ganeti is to hand the dumps to. Without one it would import empty disks and
+/// say nothing (cmdlib/instance_create.py, CreateInstance's Exec), so raw dumps are for Debian's "noop",
+/// whose import script writes what it reads; what no script of Ganeti's can read names one that no cluster
+/// has, so that it refuses.
+std::string os_for_ganeti(const Description &of) {
+  if (of.compression == Compression::zstd) return "vbdkit-zstd";
+  for (const auto &disk : of.disks) {
+    if (disk.own->content == Content::image) return "vbdkit-image";
+    if (disk.own->content == Content::script) return of.os;
+  }
+  return std::string(kRawOs);
+}
+
 std::string or_none(const std::string &value) {
   return value.empty() ? "None" : value;
 }
@@ -103,6 +116,7 @@ void add_own_disk(Ini &ini, const OwnDisk &disk, std::size_t index) {
 void add_own(Ini &ini, const Description &of) {
   ini.add("vbdkit", "version", "1");
   ini.add("vbdkit", "compression", of.compression == Compression::zstd ? "zstd" : "none");
+  ini.add("vbdkit", "os", of.os);
   ini.add("vbdkit", "backend", join_pairs(of.backend));
   ini.add("vbdkit", "hypervisor", join_pairs(of.hypervisor_parameters));
   ini.add("vbdkit", "os_parameters", join_pairs(of.os_parameters));
@@ -176,7 +190,7 @@ Result<std::string> write_description(const Description &of) {
   for (const auto &[key, value] : {std::pair<std::string, std::string>{"version", "0"},
                                    {"timestamp", std::to_string(of.timestamp)},
                                    {"source", of.source},
-                                   {"os", of.os},
+                                   {"os", os_for_ganeti(of)},
                                    {"compression", "none"}}) {
     ini.add("export", key, value);
   }

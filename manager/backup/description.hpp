@@ -19,6 +19,9 @@ inline constexpr std::size_t kDescriptionLimit = 1u << 20;
 
 using TextMap = std::map<std::string, std::string>;
 
+/// Debian's guest OS definition (package ganeti-os-noop) whose dumps are the disks' bytes.
+inline constexpr std::string_view kRawOs = "noop";
+
 /// What is in a dump.
 enum class Content {
   script,  ///< what the guest OS definition's export wrote; its import reads it

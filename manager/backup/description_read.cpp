@@ -206,6 +206,7 @@ Result<void> read_own(const Reader &in, Description &out) {
   const std::string compression = in.text("vbdkit", "compression");
   if (!compression.empty() && compression != "zstd")
     return in.bad("vbdkit", "compression", cat("'", Reader::shown(compression), "' is not known"));
+  out.os = in.text("vbdkit", "os");
   out.compression = compression == "zstd" ? Compression::zstd : Compression::none;
   for (const auto &[key, map] : {std::pair{"backend", &out.backend},
                                  {"hypervisor", &out.hypervisor_parameters},

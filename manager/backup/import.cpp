@@ -129,6 +129,8 @@ Result<Plan> import_instance(const Manager &manager, const ImportSpec &spec, boo
     return fill(manager, site, record, *plan, watch);
   };
   auto lines = instance::add(manager, plan->add, dry_run, filling);
+  if (!lines && lines.error().is(instance::kMacInUse) && spec.add.nics.empty())
+    return lines.error().with_hint("--mac generate makes new addresses");
   if (!lines) return lines.error();
   lines->insert(lines->end(), plan->lines.begin(), plan->lines.end());
   return lines;

@@ -130,7 +130,7 @@ Result<void> plan_parameters(const Manager &manager, const Description &from, Im
 
 Content content_of(const ImportSpec &spec, const Description &from, const ExportedDisk &disk) {
   if (disk.own && disk.own->content != Content::script) return disk.own->content;
-  if (spec.raw || (!disk.own && from.os.empty())) return Content::raw;
+  if (spec.raw || (!disk.own && (from.os.empty() || from.os == kRawOs))) return Content::raw;
   return Content::script;
 }
 

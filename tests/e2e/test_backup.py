@@ -155,7 +155,7 @@ class RoundTrip(Backup):
         config.read(os.path.join(self.exports, "web1", "config.ini"))
         self.assertEqual(config.getint("export", "version"), 0)
         self.assertEqual(config.get("export", "compression"), "none")
-        self.assertEqual(config.get("export", "os"), "")
+        self.assertEqual(config.get("export", "os"), "noop")  # or Ganeti would leave the disks empty
         self.assertEqual(config.getint("instance", "disk0_size"), 2)  # rounded up
         self.assertEqual(config.get("instance", "disk0_dump"), "sda.raw")
         self.assertEqual(config.get("instance", "disk0_name"), "None")
