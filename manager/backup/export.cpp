@@ -8,6 +8,7 @@
 #include "core/base/size.hpp"
 #include "core/base/text.hpp"
 #include "core/sys/bulk.hpp"
+#include "core/sys/components.hpp"
 #include "core/sys/files.hpp"
 #include "core/sys/host.hpp"
 #include "manager/backup/backup.hpp"
@@ -80,16 +81,41 @@ Plan describe(const Manager &manager, const ExportSpec &spec, const std::vector<
   return lines;
 }
 
+/// What the image holds now, its blocks shared: goes with its descriptor.
+Result<sys::Fd> snapshot_of(int image, const InstanceRecord &record, const Job &job) {
+  const Error cannot(kCannotSnapshot,
+                     cat(job.path, ": in use, and its filesystem can't make a snapshot of a file"),
+                     "stop the instance first; xfs and btrfs share blocks of files (reflink)");
+  auto directory = sys::open_directory(record.directory);
+  if (!directory) return directory.error();
+  auto snapshot = sys::open_nameless(directory->get());
+  if (!snapshot) return snapshot.error().at(record.directory);
+  if (!*snapshot) return cannot;
+  auto cloned = sys::clone_file(image, snapshot->get());
+  if (!cloned) return cloned.error().at(job.path);
+  if (!*cloned) return cannot;
+  return snapshot;
+}
+
+/// The image, or with --live a snapshot of one that is in use.
+Result<sys::Fd> open_source(const Manager &manager, const InstanceRecord &record, const ExportSpec &spec,
+                            const Job &job) {
+  auto unused = instance::check_disk_unused(manager, record, *job.disk, spec.assume_unused);
+  if (!unused && !spec.live) return unused.error();
+  auto file =
+      sys::open_image_below(job.path, sys::resolve_allowed(manager.settings.allowed_dirs), sys::Access::read);
+  if (!file) return file;
+  if (!unused) return snapshot_of(file->get(), record, job);
+  if (auto locked = sys::lock_image(file->get(), sys::ImageLockMode::stable, job.path); !locked)
+    return locked.error();
+  return file;
+}
+
 /// Open, and kept from changing as long as it is.
 Result<void> open_image(const Manager &manager, const InstanceRecord &record, const ExportSpec &spec,
                         Job &job) {
-  auto unused = instance::check_disk_unused(manager, record, *job.disk, spec.assume_unused);
-  if (!unused) return unused;
-  auto file =
-      sys::open_image_below(job.path, sys::resolve_allowed(manager.settings.allowed_dirs), sys::Access::read);
+  auto file = open_source(manager, record, spec, job);
   if (!file) return file.error();
-  if (auto locked = sys::lock_image(file->get(), sys::ImageLockMode::stable, job.path); !locked)
-    return locked;
   auto image = image::OpenImage::open(manager.registry, manager.settings, job.disk->filetype,
                                       std::move(*file), job.path);
   if (!image) return image.error();

@@ -342,9 +342,37 @@ class Attached(Backup):
         self.add("web1", "size=1M")
         self.vbd("disk", "attach", self.logical_id(self.image("web1")))
         self.fails(4, "disk.held", "backup", "export", "web1")
+        probe = os.path.join(self.dir, "probe")
+        if support.run("cp", "--reflink=always", self.image("web1"), probe).returncode != 0:
+            self.assertIn("snapshot", self.fails(5, "backup.snapshot", "backup", "export", "--live", "web1"))
         self.assertFalse(os.path.exists(os.path.join(self.exports, "web1")))
         self.vbd("disk", "detach", self.logical_id(self.image("web1")))
         self.vbd("backup", "export", "web1")
+
+
+class Live(Backup):
+    needs_loops = True
+
+    def test_snapshot_where_blocks_are_shared(self):
+        if not support.have("mkfs.xfs"):
+            support.skip(self.id(), "needs mkfs.xfs")
+        disk = os.path.join(self.dir, "xfs.img")
+        with open(disk, "wb") as f:
+            f.truncate(400 * MiB)
+        self.assertEqual(support.run("mkfs.xfs", "-q", "-m", "reflink=1", disk).returncode, 0)
+        self.assertEqual(support.run("mount", "-o", "loop", disk, self.storage).returncode, 0)
+        os.chmod(self.storage, 0o755)
+        self.add("web1", "size=20M")
+        sha = self.scribble(self.image("web1"), 20 * MiB)
+        node = self.vbd("disk", "attach", self.logical_id(self.image("web1"))).stdout.strip()
+        self.fails(4, "disk.held", "backup", "export", "web1")
+        self.vbd("backup", "export", "--live", "web1")
+        with open(node, "r+b") as f:
+            f.write(b"later")
+        self.vbd("disk", "detach", self.logical_id(self.image("web1")))
+        self.assertEqual(self.sha(os.path.join(self.exports, "web1", "sda.raw")), sha)
+        self.assertNotEqual(self.sha(self.image("web1")), sha)
+        self.assertEqual(sorted(os.listdir(os.path.join(self.storage, "web1"))), [".vbdkit.lock", "instance.yaml", "sda"])
 
 
 if __name__ == "__main__":
