@@ -109,7 +109,7 @@ constexpr OptionSpec kAddOptions[] = {
     {"-t,--disk-template", Takes::value, "file:WORDS",
      "path=DIR, driver=NAME, filetype=NAME, reuse, options of plugins; commas between"},
     {"--disk", Takes::values, "N:size=SIZE",
-     "disk N; also mode=ro|rw, filetype=, driver=, and options of the plugins"},
+     "disk N; also mode=ro|rw, filetype=, driver=, options of the plugins; adopt=PATH instead of size="},
     {"--net", Takes::values, "N:KEY=VALUE,...",
      "network card N: mac=ADDRESS|generate, mode=bridged|routed|openvswitch|user, link=BRIDGE, ip=, vlan=, "
      "network=, "
@@ -188,8 +188,9 @@ constexpr VerbSpec kVerbs[] = {
 std::span<const VerbSpec> instance_verbs() {
   static const std::vector<VerbSpec> verbs = [] {
     std::vector<VerbSpec> all(std::begin(kVerbs), std::end(kVerbs));
-    for (const auto verb : {instance_grow_disk_verb, instance_activate_disks_verb,
-                            instance_deactivate_disks_verb, instance_replace_disks_verb}) {
+    for (const auto verb :
+         {instance_grow_disk_verb, instance_activate_disks_verb, instance_deactivate_disks_verb,
+          instance_replace_disks_verb, instance_modify_verb, instance_register_verb}) {
       all.push_back(verb());
     }
     return all;

@@ -10,5 +10,7 @@ namespace vbd::cli {
 [[nodiscard]] VerbSpec instance_activate_disks_verb();
 [[nodiscard]] VerbSpec instance_deactivate_disks_verb();
 [[nodiscard]] VerbSpec instance_replace_disks_verb();
+[[nodiscard]] VerbSpec instance_modify_verb();
+[[nodiscard]] VerbSpec instance_register_verb();
 
 }  // namespace vbd::cli

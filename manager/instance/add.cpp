@@ -29,6 +29,7 @@ InstanceRecord with_operation(const AddPlan &plan) {
   record.operation = OperationRecord{"add", sys::now_rfc3339(), {}, !plan.directory_exists};
   for (const auto &disk : plan.disks) {
     if (disk.made()) record.operation->files.push_back(disk.record.file);
+    if (disk.adopt) note_adoption(*record.operation, disk.record.file, *disk.adopt);
   }
   return record;
 }
@@ -89,16 +90,16 @@ Result<Begun> begin(const Manager &manager, const AddSpec &spec, const AddPlan &
 void forget_unmade(Begun &begun, std::size_t at, const Error &error) {
   auto &files = begun.record.operation->files;
   for (std::size_t i = at; i < begun.plan.disks.size(); ++i) {
-    if (i > at || error.is(sys::kExists)) std::erase(files, begun.plan.disks[i].record.file);
+    if (i <= at && !error.is(sys::kExists)) continue;
+    std::erase(files, begun.plan.disks[i].record.file);
+    begun.record.operation->details.erase(cat("adopt.", begun.plan.disks[i].record.file));
   }
 }
 
 Result<void> create_images(const Manager &manager, Begun &begun) {
   for (std::size_t i = 0; i < begun.plan.disks.size(); ++i) {
     const auto &disk = begun.plan.disks[i];
-    if (!disk.create) continue;
-    auto created = image::create(manager.registry, begun.site.directory.get(), disk.record.file,
-                                 cat(begun.site.path, "/", disk.record.file), *disk.create);
+    auto created = make_disk(manager, begun.site, disk);
     if (created) continue;
     forget_unmade(begun, i, created.error());
     return created;
@@ -119,6 +120,15 @@ Result<void> do_add(const Manager &manager, const AddSpec &spec, const AddPlan &
 }
 
 }  // namespace
+
+Result<void> make_disk(const Manager &manager, const Site &site, const PlannedDisk &disk) {
+  if (disk.adopt) {
+    return disk.adopt->in_place ? Result<void>() : adopt_image(manager, site, disk.record, *disk.adopt);
+  }
+  if (!disk.create) return {};
+  return image::create(manager.registry, site.directory.get(), disk.record.file,
+                       cat(site.path, "/", disk.record.file), *disk.create);
+}
 
 Result<Plan> add(const Manager &manager, const AddSpec &spec, bool dry_run, const Fill &fill) {
   auto plan = plan_add(manager, spec);

@@ -63,7 +63,7 @@ Result<void> check_os(const AddSpec &spec) {
     return Error(kGrammar, cat("-o ", text::printable(spec.os),
                                ": not a name of a guest OS definition (OS or OS+VARIANT)"));
   }
-  if (spec.reuse || spec.no_install) return {};
+  if (takes_images(spec) || spec.no_install) return {};
   return Error(kOsUnsupported, cat("-o ", spec.os, ": this vbd can't install a guest OS"),
                "give --no-install to record the OS only");
 }
@@ -167,12 +167,15 @@ Result<void> check_name_free(const Manager &manager, const AddSpec &spec, AddPla
 }
 
 /// Without `reuse` a file that is named like a disk is somebody's data.
-Result<void> check_no_disks(const Place &place) {
+Result<void> check_no_disks(const Place &place, const std::vector<PlannedDisk> &disks) {
   auto names = sys::list_dir(place.directory.get());
   if (!names) return names.error().at(place.path);
   std::vector<std::string> found;
   for (const auto &name : *names) {
-    if (parse_disk_name(name) && !place.ignored.contains(name)) found.push_back(name);
+    const bool adopted = std::any_of(disks.begin(), disks.end(), [&](const PlannedDisk &disk) {
+      return disk.adopt && disk.adopt->source == cat(place.path, "/", name);
+    });
+    if (parse_disk_name(name) && !adopted && !place.ignored.contains(name)) found.push_back(name);
   }
   if (found.empty()) return {};
   return Error(sys::kExists, cat(place.path, ": holds disks already: ", text::join(found, ", ")),
@@ -212,7 +215,15 @@ Plan describe(const AddPlan &plan) {
   for (const auto &disk : plan.disks) {
     const std::string what = cat(directory, "/", disk.record.file, " (", disk.record.driver.str(), ", ",
                                  disk.record.filetype.str(), ", ", format_size(disk.record.size), ")");
-    lines.push_back(cat(disk.create ? "create " : disk.brought ? "bring " : "reuse ", what));
+    const std::string source =
+        disk.adopt && !disk.adopt->in_place
+            ? cat(disk.adopt->source, " (a clone where the filesystem can, else moved) as ")
+            : "";
+    lines.push_back(cat(disk.create    ? "create "
+                        : disk.adopt   ? "adopt "
+                        : disk.brought ? "bring "
+                                       : "reuse ",
+                        source, what));
   }
   return lines;
 }
@@ -236,7 +247,7 @@ Result<AddPlan> plan_add(const Manager &manager, const AddSpec &spec) {
   auto disks = plan_disks(manager, spec, place->path, place->directory.get(), place->ignored);
   if (!disks) return disks.error();
   if (place->exists && !spec.reuse) {
-    if (auto none = check_no_disks(*place); !none) return none.error();
+    if (auto none = check_no_disks(*place, *disks); !none) return none.error();
   }
   auto nics = plan_nics(manager, spec);
   if (!nics) return nics.error();

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/image/image.hpp"
+#include "manager/instance/adopt.hpp"
 #include "manager/instance/catalog.hpp"
 #include "manager/instance/lifecycle.hpp"
 
@@ -15,8 +16,9 @@ namespace vbd::instance {
 
 struct PlannedDisk {
   DiskRecord record;
-  std::optional<image::CreateSpec> create;  ///< nothing: the file is there (reuse), or it is brought
+  std::optional<image::CreateSpec> create;  ///< nothing: the file is there (reuse, adopt), or it is brought
   bool brought = false;
+  std::optional<Adoption> adopt = {};
 
   /// Its file is this run's own, to be removed when it is undone.
   [[nodiscard]] bool made() const { return create.has_value() || brought; }
@@ -60,6 +62,17 @@ struct ReusedFile {
 [[nodiscard]] Result<std::vector<ReusedFile>> check_reuse(const Manager &manager, const AddSpec &spec,
                                                           const std::string &path, int directory,
                                                           const std::set<std::string> &ignored);
+
+/// Creates or adopts; nothing for one that lies there already.
+[[nodiscard]] Result<void> make_disk(const Manager &manager, const Site &site, const PlannedDisk &disk);
+
+/// One disk more in `path`, as the file `name`: made, or adopted.
+[[nodiscard]] Result<PlannedDisk> plan_one_disk(const Manager &manager, const AddSpec &spec,
+                                                const DiskSpec &disk, const std::string &path,
+                                                const std::string &name);
+/// The virtual size of an image that nobody uses, whose content is of the declared filetype and safe.
+[[nodiscard]] Result<std::uint64_t> check_takeable(const Manager &manager, const LogicalId &id,
+                                                   const sys::FileId &file);
 
 [[nodiscard]] Result<Constant> driver_of(const Manager &manager, const AddSpec &spec, const DiskSpec *disk);
 [[nodiscard]] Result<Constant> filetype_of(const Manager &manager, const AddSpec &spec, const DiskSpec *disk);

@@ -53,7 +53,7 @@ class Splitter {
         if (option.per_image) names.push_back(option.name);
       }
     }
-    for (const char *word : {"size", "mode", "path", "reuse"}) names.emplace_back(word);
+    for (const char *word : {"size", "mode", "path", "reuse", "adopt"}) names.emplace_back(word);
     const std::string near = text::did_you_mean(key, names);
     return Error(
         plugin::kUnknownOption,
@@ -77,7 +77,7 @@ class Splitter {
     }
     if (option->create_only && reuse_) {
       return Error(plugin::kBadOption,
-                   cat(here, ": '", name, "' counts when an image is created, and reuse creates none"));
+                   cat(here, ": '", name, "' counts when an image is created, and none is here"));
     }
     to[name] = *checked;
     return true;
@@ -104,7 +104,11 @@ Result<void> check_numbers(const AddSpec &spec) {
     return Error(kGrammar, cat("instance ", spec.name, ": no disk"), "give --disk 0:size=5G, or reuse in -t");
   }
   for (const auto &disk : spec.disks) {
-    if (!disk.size && !spec.reuse)
+    if (disk.adopt && spec.reuse) {
+      return Error(kGrammar, cat("--disk ", disk.index, ": adopt and reuse exclude each other"),
+                   "adopt names each image, reuse takes those of the directory");
+    }
+    if (!disk.size && !spec.reuse && !disk.adopt)
       return Error(kGrammar, cat("--disk ", disk.index, ": no size"), "write size=5G");
   }
   return {};
@@ -123,10 +127,12 @@ Result<PlannedDisk> plan_disk(const Manager &manager, const AddSpec &spec, const
   auto options = split_options(manager.registry, id, spec, disk, taken);
   if (!options) return options.error();
   const DiskMode mode = disk != nullptr && disk->mode == "ro" ? DiskMode::ro : DiskMode::rw;
-  return PlannedDisk{DiskRecord{*driver, *filetype, file.name, file.size, file.name, mode, !spec.reuse,
+  const bool taken_over = spec.reuse || (disk != nullptr && disk->adopt);
+  return PlannedDisk{DiskRecord{*driver, *filetype, file.name, file.size, file.name, mode, !taken_over,
                                 options->driver, options->filetype},
                      {},
-                     false};
+                     false,
+                     {}};
 }
 
 Result<void> plan_create(const Manager &manager, PlannedDisk &disk, const std::string &where) {
@@ -136,6 +142,21 @@ Result<void> plan_create(const Manager &manager, PlannedDisk &disk, const std::s
                            *ownership};
   if (auto good = image::check_create(manager.registry, create, where); !good) return good;
   disk.create = std::move(create);
+  return {};
+}
+
+/// The size is the image's; one that was given must be the same.
+Result<void> plan_adoption(const Manager &manager, PlannedDisk &disk, const DiskSpec &given,
+                           const std::string &path) {
+  auto adoption = check_adoptable(manager, {disk.record.driver, disk.record.filetype, *given.adopt},
+                                  cat(path, "/", disk.record.file));
+  if (!adoption) return adoption.error();
+  if (given.size && *given.size != adoption->size) {
+    return Error(kAdopt, cat(adoption->source, ": its size is ", adoption->size, " bytes, --disk ",
+                             given.index, " says ", *given.size));
+  }
+  disk.record.size = adoption->size;
+  disk.adopt = std::move(*adoption);
   return {};
 }
 
@@ -179,7 +200,7 @@ Result<SplitOptions> split_options(plugin::Registry &registry, const LogicalId &
   if (!driver) return driver.error();
   auto filetype = registry.load(id.filetype);
   if (!filetype) return filetype.error();
-  Splitter splitter(**driver, **filetype, id, spec.reuse);
+  Splitter splitter(**driver, **filetype, id, spec.reuse || (disk != nullptr && disk->adopt));
   for (const auto &[key, value] : spec.options) {
     auto took = splitter.take(key, value, "-t");
     if (!took) return took.error();
@@ -208,7 +229,7 @@ Result<std::vector<PlannedDisk>> plan_disks(const Manager &manager, const AddSpe
   } else {
     for (std::size_t i = 0; i < spec.disks.size(); ++i) {
       const DiskSpec &disk = *find_disk(spec, i);
-      files.push_back({disk.file.empty() ? disk_name(i) : disk.file, *disk.size});
+      files.push_back({disk.file.empty() ? disk_name(i) : disk.file, disk.size.value_or(0)});
     }
   }
   std::vector<PlannedDisk> disks;
@@ -218,13 +239,30 @@ Result<std::vector<PlannedDisk>> plan_disks(const Manager &manager, const AddSpe
     if (!disk) return disk.error();
     const DiskSpec *wanted = find_disk(spec, i);
     disk->brought = wanted != nullptr && wanted->brought;
-    if (!spec.reuse && !disk->brought) {
+    if (wanted != nullptr && wanted->adopt) {
+      if (auto planned = plan_adoption(manager, *disk, *wanted, path); !planned) return planned.error();
+    } else if (!spec.reuse && !disk->brought) {
       if (auto planned = plan_create(manager, *disk, cat("disk ", i)); !planned) return planned.error();
+    }
+    for (const auto &other : disks) {
+      if (disk->adopt && other.adopt && other.adopt->source == disk->adopt->source)
+        return Error(kGrammar, cat("--disk ", i, ": ", other.adopt->source, " is adopted twice"));
     }
     disks.push_back(std::move(*disk));
   }
   if (auto all = check_all_taken(manager, spec, disks, taken, path); !all) return all.error();
   return disks;
+}
+
+Result<PlannedDisk> plan_one_disk(const Manager &manager, const AddSpec &spec, const DiskSpec &disk,
+                                  const std::string &path, const std::string &name) {
+  std::set<std::string> taken;
+  auto planned = plan_disk(manager, spec, &disk, path, {name, disk.size.value_or(0)}, taken);
+  if (!planned) return planned;
+  const auto done = disk.adopt ? plan_adoption(manager, *planned, disk, path)
+                               : plan_create(manager, *planned, cat("disk ", name));
+  if (!done) return done.error();
+  return planned;
 }
 
 }  // namespace vbd::instance

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -33,6 +34,30 @@ struct GrowSpec {
 /// The image, the device that it is attached as, and the catalog. An absolute size that it has already is
 /// fine.
 [[nodiscard]] Result<Plan> grow_disk(const Manager &manager, const GrowSpec &spec, bool dry_run);
+
+/// One --disk of modify.
+struct DiskChange {
+  enum class What { add, remove, mode };
+  What what = What::add;
+  std::optional<std::size_t> index;  ///< none: behind the last; of remove: the last
+  DiskSpec disk;
+};
+/// "add:size=4G", "2:add:size=4G", "remove", "remove:1", "1:remove", "0:mode=ro"
+[[nodiscard]] Result<DiskChange> parse_disk_change(const std::string &text);
+
+struct ModifySpec {
+  std::string name;
+  std::vector<DiskChange> changes;  ///< one after the other: each counts the disks as those before left them
+  bool assume_unused = false;
+};
+/// All of the changes or none. Disks that stay keep their names; a new one gets the first free one.
+[[nodiscard]] Result<Plan> modify(const Manager &manager, const ModifySpec &spec, bool dry_run);
+
+/// A directory that was copied or moved becomes an instance of this host: its record says so, nothing else
+/// changes. `as`: a new name, and with it a new UUID; "": the record's. Kept UUIDs of a former place are
+/// replaced, which must be empty.
+[[nodiscard]] Result<Plan> register_directory(const Manager &manager, const std::string &directory,
+                                              const std::string &as, bool dry_run);
 
 struct ActiveDisk {
   std::size_t index = 0;

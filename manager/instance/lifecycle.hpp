@@ -37,6 +37,7 @@ struct DiskSpec {
   std::size_t index = 0;
   std::optional<std::uint64_t> size;  ///< bytes
   std::optional<std::string> filetype, driver, mode;
+  std::optional<std::string> adopt;            ///< full path of an image that is there
   std::map<std::string, std::string> options;  ///< others, "driver.X" and "filetype.X" included
   std::string file = {};                       ///< its file's name; "" sda, sdb, ... by the number
   bool brought = false;                        ///< the file is made by Fill, not created empty
@@ -62,10 +63,15 @@ struct AddSpec {
   std::map<std::string, std::string> backend, hypervisor, os_parameters;
   bool no_install = false, no_start = false;
 };
+/// Images that are there become disks: a guest OS's create script never runs on them.
+[[nodiscard]] bool takes_images(const AddSpec &spec);
 /// "file:path=/p,driver=loop,reuse,..." ; kind before the colon must be "file".
 [[nodiscard]] Result<void> parse_template(const std::string &text, AddSpec &spec);
-/// "0:size=5G,mode=ro"
+/// "0:size=5G,mode=ro", "0:adopt=/p/disk.img"
 [[nodiscard]] Result<DiskSpec> parse_disk(const std::string &text);
+/// The words behind the colon: "size=5G,mode=ro". `where` begins the error.
+[[nodiscard]] Result<void> parse_disk_words(const std::string &text, const std::string &where,
+                                            DiskSpec &disk);
 
 /// "0:mac=generate,mode=bridged,link=br0"
 [[nodiscard]] Result<NicSpec> parse_net(const std::string &text);

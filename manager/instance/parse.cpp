@@ -93,6 +93,8 @@ Result<void> take_disk_word(const Word &word, const std::string &where, DiskSpec
     disk.filetype = word.value;
   } else if (word.key == "driver") {
     disk.driver = word.value;
+  } else if (word.key == "adopt") {
+    disk.adopt = word.value;
   } else {
     disk.options[word.key] = word.value;
   }
@@ -129,12 +131,23 @@ Result<DiskSpec> parse_disk(const std::string &text) {
     return bad(where, "expected a disk's number first", "write --disk 0:size=5G");
   }
   if (disk.index > 701) return bad(where, "disks are numbered 0 to 701 (sda to sdzz)");
-  auto words = words_of(colon == std::string::npos ? "" : text.substr(colon + 1), where);
+  const auto parsed = parse_disk_words(colon == std::string::npos ? "" : text.substr(colon + 1), where, disk);
+  if (!parsed) return parsed.error();
+  return disk;
+}
+
+Result<void> parse_disk_words(const std::string &text, const std::string &where, DiskSpec &disk) {
+  auto words = words_of(text, where);
   if (!words) return words.error();
   for (const auto &word : *words) {
     if (auto taken = take_disk_word(word, where, disk); !taken) return taken.error();
   }
-  return disk;
+  return {};
+}
+
+bool takes_images(const AddSpec &spec) {
+  return spec.reuse || std::any_of(spec.disks.begin(), spec.disks.end(),
+                                   [](const DiskSpec &disk) { return disk.adopt.has_value(); });
 }
 
 }  // namespace vbd::instance

@@ -68,6 +68,10 @@ void keep_images(InstanceRecord &record) {
   std::erase_if(files, [&](const std::string &name) { return !is_own_file(name); });
 }
 
+bool ends_in_removal(const std::string &verb) {
+  return verb == "add" || verb == "remove";
+}
+
 Result<void> do_remove(const Manager &manager, const InstanceRecord &known, const RemoveSpec &spec) {
   auto site = open_site(manager.settings, known.directory, kRemovePatience);
   if (!site) return site.error();
@@ -189,6 +193,10 @@ Result<Plan> remove(const Manager &manager, const RemoveSpec &spec, bool dry_run
     return entry.error();
   }
   if (auto workable = check_workable(*entry); !workable) return workable.error();
+  if (const auto &operation = entry->record.operation; operation && !ends_in_removal(operation->verb)) {
+    // What it made is known to its record alone.
+    if (entry = find_settled(manager, spec.name, dry_run); !entry) return entry.error();
+  }
   const InstanceRecord &record = entry->record;
   if (auto unused = check_all_unused(manager, record, spec.assume_unused); !unused) return unused.error();
   const bool half_added = record.operation && record.operation->verb == "add";

@@ -38,7 +38,6 @@ class Reuse {
   void check_count(std::size_t files);
   /// The virtual size, or why not.
   Result<std::uint64_t> check_file(const std::string &name, const DiskSpec *disk);
-  Result<std::uint64_t> check_content(const LogicalId &id, const sys::FileId &file);
   [[nodiscard]] Error report() const;
 
   const Manager &manager_;
@@ -96,30 +95,6 @@ void Reuse::check_count(std::size_t files) {
   }
 }
 
-Result<std::uint64_t> Reuse::check_content(const LogicalId &id, const sys::FileId &file) {
-  auto fd =
-      sys::open_image_below(id.path, sys::resolve_allowed(manager_.settings.allowed_dirs), sys::Access::read);
-  if (!fd) return fd.error();
-  auto holders = device::holders_of({manager_.settings, manager_.registry}, id);
-  if (!holders) return holders.error();
-  if (!holders->empty()) return Error(sys::kInUse, cat("attached for ", text::join(*holders, ", ")));
-  if (auto locked = sys::lock_image(fd->get(), sys::ImageLockMode::exclusive, id.path); !locked)
-    return locked.error();
-  auto usage = sys::find_usage(file);
-  if (!usage) return usage.error();
-  if (usage->any()) return Error(sys::kInUse, cat("in use: ", usage->describe()));
-  if (!usage->unseen.empty()) log::warn(cat(id.path, ": ", usage->unseen, " could not be looked at"));
-  auto info = image::verify_declared(manager_.registry, id.filetype, fd->get(), id.path);
-  if (!info) return info.error();
-  if (auto good = image::check_references(*info, manager_.settings, id.path); !good) return good.error();
-  const std::uint64_t size = info->virtual_size;
-  if (size == 0 || size > kMaxImageSize || size % kSectorSize != 0) {
-    return Error(image::kBadSizeInImage,
-                 cat("its size is ", size, " bytes, not a multiple of 512 from 512 on"));
-  }
-  return size;
-}
-
 Result<std::uint64_t> Reuse::check_file(const std::string &name, const DiskSpec *disk) {
   auto info = sys::file_info_at(directory_, name);
   if (!info) return info.error();
@@ -131,7 +106,7 @@ Result<std::uint64_t> Reuse::check_file(const std::string &name, const DiskSpec 
   if (!driver) return driver.error();
   auto filetype = filetype_of(manager_, spec_, disk);
   if (!filetype) return filetype.error();
-  auto size = check_content({*driver, *filetype, cat(path_, "/", name)}, info->id);
+  auto size = check_takeable(manager_, {*driver, *filetype, cat(path_, "/", name)}, info->id);
   if (!size) return size;
   if (disk != nullptr && disk->size && *disk->size != *size) {
     return Error(kReuse, cat("its size is ", *size, " bytes, --disk ", disk->index, " says ", *disk->size));
@@ -176,6 +151,30 @@ Result<std::vector<ReusedFile>> Reuse::run(const std::set<std::string> &ignored)
 }
 
 }  // namespace
+
+Result<std::uint64_t> check_takeable(const Manager &manager, const LogicalId &id, const sys::FileId &file) {
+  auto fd =
+      sys::open_image_below(id.path, sys::resolve_allowed(manager.settings.allowed_dirs), sys::Access::read);
+  if (!fd) return fd.error();
+  auto holders = device::holders_of({manager.settings, manager.registry}, id);
+  if (!holders) return holders.error();
+  if (!holders->empty()) return Error(sys::kInUse, cat("attached for ", text::join(*holders, ", ")));
+  if (auto locked = sys::lock_image(fd->get(), sys::ImageLockMode::exclusive, id.path); !locked)
+    return locked.error();
+  auto usage = sys::find_usage(file);
+  if (!usage) return usage.error();
+  if (usage->any()) return Error(sys::kInUse, cat("in use: ", usage->describe()));
+  if (!usage->unseen.empty()) log::warn(cat(id.path, ": ", usage->unseen, " could not be looked at"));
+  auto info = image::verify_declared(manager.registry, id.filetype, fd->get(), id.path);
+  if (!info) return info.error();
+  if (auto good = image::check_references(*info, manager.settings, id.path); !good) return good.error();
+  const std::uint64_t size = info->virtual_size;
+  if (size == 0 || size > kMaxImageSize || size % kSectorSize != 0) {
+    return Error(image::kBadSizeInImage,
+                 cat("its size is ", size, " bytes, not a multiple of 512 from 512 on"));
+  }
+  return size;
+}
 
 Result<std::vector<ReusedFile>> check_reuse(const Manager &manager, const AddSpec &spec,
                                             const std::string &path, int directory,

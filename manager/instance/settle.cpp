@@ -8,6 +8,7 @@
 #include "core/base/text.hpp"
 #include "core/sys/files.hpp"
 #include "manager/instance/grow.hpp"
+#include "manager/instance/modify.hpp"
 
 namespace vbd::instance {
 namespace {
@@ -28,6 +29,7 @@ constexpr std::array kSettlers{
             [](const Manager &manager, Work &work, bool assume_unused) {
               return finish_remove(manager, work.site, work.record, assume_unused, NamesLock::held);
             }},
+    Settler{"modify", settle_modify},
     Settler{"grow-disk", [](const Manager &manager, Work &work, bool) { return settle_grow(manager, work); }},
 };
 

@@ -7,6 +7,7 @@
 #include "core/base/text.hpp"
 #include "core/sys/files.hpp"
 #include "core/sys/usage.hpp"
+#include "manager/instance/adopt.hpp"
 #include "manager/instance/storage.hpp"
 
 namespace vbd::instance {
@@ -75,21 +76,6 @@ Result<bool> remove_whole(const config::Settings &settings, Site &site, const st
   return true;
 }
 
-/// Only what an add recorded, and only regular files that nobody uses.
-Result<void> remove_created(const config::Settings &settings, const Site &site, const std::string &name) {
-  if (name == kLockName || name == kInstanceFile) return {};
-  const std::string path = cat(site.path, "/", name);
-  auto info = sys::file_info_at(site.directory.get(), name);
-  if (!info) return info.error().is(sys::kNotFound) ? Result<void>() : info.error();
-  auto file = sys::open_image_below(path, sys::resolve_allowed(settings.allowed_dirs), sys::Access::read);
-  if (!file) return file.error();
-  if (auto locked = sys::lock_image(file->get(), sys::ImageLockMode::exclusive, path); !locked) return locked;
-  auto usage = sys::find_usage(info->id);
-  if (!usage) return usage.error();
-  if (usage->any()) return Error(sys::kInUse, cat(path, ": in use: ", usage->describe()));
-  return sys::unlink_at(site.directory.get(), name);
-}
-
 Result<void> fill_new_directory(const config::Settings &settings, Site &site, const InstanceRecord &record) {
   auto lock = sys::OperationLock::acquire(site.directory.get(), site.path, std::chrono::milliseconds(0));
   if (!lock) return lock.error();
@@ -123,6 +109,20 @@ void withdraw_record(const config::Settings &settings, const Site &site, const I
 }
 
 }  // namespace
+
+Result<void> remove_created(const config::Settings &settings, const Site &site, const std::string &name) {
+  if (name == kLockName || name == kInstanceFile) return {};
+  const std::string path = cat(site.path, "/", name);
+  auto info = sys::file_info_at(site.directory.get(), name);
+  if (!info) return info.error().is(sys::kNotFound) ? Result<void>() : info.error();
+  auto file = sys::open_image_below(path, sys::resolve_allowed(settings.allowed_dirs), sys::Access::read);
+  if (!file) return file.error();
+  if (auto locked = sys::lock_image(file->get(), sys::ImageLockMode::exclusive, path); !locked) return locked;
+  auto usage = sys::find_usage(info->id);
+  if (!usage) return usage.error();
+  if (usage->any()) return Error(sys::kInUse, cat(path, ": in use: ", usage->describe()));
+  return sys::unlink_at(site.directory.get(), name);
+}
 
 Result<Site> open_site(const config::Settings &settings, const std::string &path,
                        std::chrono::milliseconds patience) {
@@ -197,6 +197,7 @@ Result<void> undo_add(const Manager &manager, Site &site, const InstanceRecord &
   for (const auto &name : operation.files) {
     if (auto gone = remove_created(manager.settings, site, name); !gone) return gone;
   }
+  if (auto back = undo_adoptions(manager, site, record); !back) return back;
   if (operation.made_directory) return forget_site(manager, site, record, names);
 
   const Catalog catalog(manager.settings);

@@ -21,6 +21,10 @@ struct Site {
   std::optional<sys::OperationLock> lock;
 };
 
+/// A file that an unfinished operation made, when nobody uses it. A missing one is fine.
+[[nodiscard]] Result<void> remove_created(const config::Settings &settings, const Site &site,
+                                          const std::string &name);
+
 /// An existing directory, opened and locked. Leaves a lock file where there was none.
 [[nodiscard]] Result<Site> open_site(const config::Settings &settings, const std::string &path,
                                      std::chrono::milliseconds patience);

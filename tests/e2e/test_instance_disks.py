@@ -174,6 +174,232 @@ class Activate(Disks):
         self.assert_nothing_left()
 
 
+class Modify(Disks):
+    def modify(self, *changes, rc=0, more=()):
+        words = [word for change in changes for word in ("--disk", change)]
+        return self.vbd("instance", "modify", *words, *more, "inst", rc=rc)
+
+    def files(self):
+        return sorted(n for n in os.listdir(os.path.join(self.storage, "inst")) if n.startswith("sd"))
+
+    def test_add_and_remove(self):
+        self.add("0:size=1M", "1:size=2M")
+        self.assertEqual(self.modify("add:size=3M", "0:add:size=4M,mode=ro").stdout, "instance inst: changed\n")
+        self.assertEqual([(d["vdev"], d["size"], d["mode"]) for d in self.disks()],
+                         [("sdd", 4 * MiB, "ro"), ("sda", MiB, "rw"), ("sdb", 2 * MiB, "rw"), ("sdc", 3 * MiB, "rw")])
+        self.fails(2, "usage.confirm", "instance", "modify", "--disk", "remove:1", "inst")
+        plan = self.modify("remove:1", "1:remove", "add:size=1M", more=("--dry-run",)).stdout
+        self.assertEqual(plan, f"delete {self.path('sda')}\ndelete {self.path('sdb')}\n"
+                               f"create {self.path('sde')} (FD_LOOP, FT_RAW, 1.0 MiB)\n")
+        self.modify("remove:1", "1:remove", more=("--yes",))
+        self.assertEqual(self.files(), ["sdc", "sdd"])
+        self.modify("remove", more=("-f",))
+        self.modify("add:size=1M")  # the first free name
+        self.assertEqual([d["vdev"] for d in self.disks()], ["sdd", "sda"])
+        self.modify("0:mode=rw")
+        self.assertEqual(self.disks()[0]["mode"], "rw")
+        self.assertEqual(self.vbd_json("cluster", "verify")["problems"], [])
+
+    def test_refused(self):
+        self.add("0:size=1M")
+        before = self.snapshot(self.storage)
+        for rc, change in ((2, "add"), (2, "add:size=0"), (2, "add:mode=ro"), (2, "0:size=2M"), (2, "nonsense"), (2, "remove:x"),
+                           (3, "remove:1"), (3, "5:add:size=1M"), (2, "add:size=1M,nosuch=1"), (3, "add:size=1M,driver=nosuch"),
+                           (5, "add:size=1M,filetype=qcow"), (2, ""), (5, "add:adopt=/etc/passwd"), (3, f"add:adopt={self.storage}/no")):
+            with self.subTest(change):
+                done = self.modify(change, rc=rc, more=("--yes",))
+                self.assertEqual(sum(line.startswith("vbd: error[") for line in done.stderr.splitlines()), 1, done.stderr)
+                self.assertEqual(self.snapshot(self.storage), before)
+        self.fails(2, "usage.disk_template", "instance", "modify", "inst")
+
+    def test_all_or_nothing(self):
+        self.add("0:size=1M")
+        before = self.snapshot(self.storage)
+        self.modify("add:size=1M", "add:size=8388607t", rc=1, more=("--yes",))  # more than a filesystem can hold
+        self.assertEqual(self.snapshot(self.storage), before)
+
+    def test_disk_in_use_is_not_removed(self):
+        if not support.can_make_loops():
+            support.skip(self.id(), "needs root and loop devices")
+        self.add("0:size=1M", "1:size=1M")
+        self.vbd("disk", "attach", self.logical_id(self.path("sdb")))
+        self.fails(4, "disk.held", "instance", "modify", "--yes", "--disk", "remove", "inst")
+        self.modify("remove:0", more=("--yes",))
+        self.vbd("disk", "detach", self.logical_id(self.path("sdb")))
+        self.assertEqual(self.files(), ["sdb"])
+
+
+class Adopt(Disks):
+    DATA = b"guest data" * 1000
+
+    def image(self, name="other.img", size=MiB, folder=None):
+        path = os.path.join(folder or self.storage, name)
+        with open(path, "wb") as f:
+            f.write(self.DATA)
+            f.truncate(size)
+        return path
+
+    def holds_data(self, path):
+        with open(path, "rb") as f:
+            return f.read(len(self.DATA)) == self.DATA
+
+    def adopt(self, path, *more, rc=0):
+        return self.vbd("instance", "add", "-t", "file:", "--disk", f"0:adopt={path}", *more, "--no-start", "inst", rc=rc)
+
+    def test_moved_or_cloned(self):
+        path = self.image()
+        inode = os.stat(path).st_ino
+        self.adopt(path)
+        disk = self.disks()[0]
+        self.assertEqual((disk["size"], disk["created"], disk["vdev"]), (MiB, False, "sda"))
+        self.assertTrue(self.holds_data(self.path("sda")))
+        if os.path.exists(path):
+            self.assertNotEqual(os.stat(self.path("sda")).st_ino, inode)
+            self.assertTrue(self.holds_data(path))
+        else:
+            self.assertEqual(os.stat(self.path("sda")).st_ino, inode)
+
+    def test_in_place(self):
+        folder = os.path.join(self.storage, "inst")
+        os.mkdir(folder, 0o755)
+        path = self.image("sda", folder=folder)
+        os.chmod(path, 0o640)
+        inode = os.stat(path).st_ino
+        plan = self.adopt(path, "--dry-run").stdout
+        self.assertIn(f"adopt {path} (FD_LOOP, FT_RAW, 1.0 MiB)\n", plan)
+        self.adopt(path)
+        self.assertEqual((os.stat(path).st_ino, os.stat(path).st_mode & 0o777), (inode, 0o640))
+        self.assertTrue(self.holds_data(path))
+
+    def test_clone_keeps_the_original(self):
+        if os.geteuid() != 0 or not support.have("mkfs.xfs"):
+            support.skip(self.id(), "needs root and mkfs.xfs")
+        backing = os.path.join(self.dir, "xfs.img")
+        with open(backing, "wb") as f:
+            f.truncate(320 * MiB)
+        self.assertEqual(support.run("mkfs.xfs", "-q", "-m", "reflink=1", backing).returncode, 0)
+        if support.run("mount", "-o", "loop", backing, self.storage).returncode != 0:
+            support.skip(self.id(), "xfs can't be mounted here")
+        path = self.image()
+        self.adopt(path)
+        self.assertTrue(self.holds_data(path) and self.holds_data(self.path("sda")))
+        self.assertEqual(os.stat(self.path("sda")).st_mode & 0o777, 0o600)
+
+    def test_modify_adopts(self):
+        self.add("0:size=1M")
+        path = self.image("data.img", 3 * MiB)
+        self.vbd("instance", "modify", "--disk", f"add:adopt={path}", "inst")
+        self.assertEqual([(d["vdev"], d["size"]) for d in self.disks()], [("sda", MiB), ("sdb", 3 * MiB)])
+        self.assertTrue(self.holds_data(self.path("sdb")))
+        path = self.image("sdc", 2 * MiB, os.path.join(self.storage, "inst"))  # lies right already
+        self.vbd("instance", "modify", "--disk", f"add:adopt={path}", "inst")
+        self.assertEqual([d["vdev"] for d in self.disks()], ["sda", "sdb", "sdc"])
+
+    def refused(self, rc, piece, *words):
+        before = self.snapshot(self.storage)
+        done = self.vbd("instance", "add", *words, "inst", rc=rc)
+        self.assertIn(piece, done.stderr)
+        self.assertEqual(self.snapshot(self.storage), before)
+
+    def test_refused(self):
+        path = self.image()
+        os.mkdir(os.path.join(self.storage, "inst"), 0o755)
+        for rc, piece, words in (
+            (5, "its size is 1048576 bytes", ("-t", "file:", "--disk", f"0:adopt={path},size=2M")),
+            (2, "exclude each other", ("-t", "file:reuse", "--disk", f"0:adopt={path}")),
+            (2, "adopted twice", ("-t", "file:", "--disk", f"0:adopt={path}", "--disk", f"1:adopt={path}")),
+            (5, "/etc/passwd", ("-t", "file:", "--disk", "0:adopt=/etc/passwd")),
+            (3, "no-such", ("-t", "file:", "--disk", f"0:adopt={self.storage}/no-such")),
+            (2, "preallocation", ("-t", "file:", "--disk", f"0:adopt={path},preallocation=full")),
+        ):
+            with self.subTest(words):
+                self.refused(rc, piece, *words)
+        qcow = os.path.join(self.storage, "q")
+        self.vbd("image", "create", "--filetype", "qcow", qcow, "1M")
+        self.refused(5, "FT_QCOW", "-t", "file:", "--disk", f"0:adopt={qcow}")
+        os.symlink(path, os.path.join(self.storage, "link"))
+        self.refused(5, "link", "-t", "file:", "--disk", f"0:adopt={self.storage}/link")
+        os.link(path, os.path.join(self.storage, "second"))
+        self.refused(5, "2 names", "-t", "file:", "--disk", f"0:adopt={path}")
+
+    def test_another_instances_disk(self):
+        self.add("0:size=1M", name="first")
+        self.refused(5, "is a disk of the instance first", "-t", "file:", "--disk", f"0:adopt={self.path('sda', 'first')}")
+
+    def test_in_use(self):
+        if not support.can_make_loops():
+            support.skip(self.id(), "needs root and loop devices")
+        path = self.image()
+        node = support.run("losetup", "-f", "--show", path).stdout.strip()
+        try:
+            self.refused(4, node, "-t", "file:", "--disk", f"0:adopt={path}")
+        finally:
+            support.run("losetup", "-d", node)
+
+
+class Register(Disks):
+    def copy(self):
+        to = os.path.join(self.storage, "copy")
+        self.assertEqual(support.run("cp", "-a", os.path.join(self.storage, "inst"), to).returncode, 0)
+        return to
+
+    def test_copy(self):
+        self.add("0:size=1M")
+        copy = self.copy()
+        before = self.snapshot(os.path.join(self.storage, "inst"))
+        self.assertIn("give it another name with --as", self.vbd("instance", "register", copy, rc=4).stderr)
+        plan = self.vbd("instance", "register", "--as", "second", copy, "--dry-run").stdout
+        self.assertEqual(plan, f"write {copy}/instance.yaml: name second, a new UUID\ntake the name second\n")
+        self.vbd("instance", "register", "--as", "second", copy)
+        self.vbd("instance", "register", "--as", "second", copy)  # known already
+        first, second = (self.vbd_json("instance", "info", n) for n in ("inst", "second"))
+        self.assertEqual((second["state"], second["directory"]), ("stopped", copy))
+        self.assertNotEqual(first["uuid"], second["uuid"])
+        self.assertEqual(self.vbd_json("cluster", "verify")["problems"], [])
+        self.vbd("instance", "remove", "--yes", "second")
+        self.assertEqual(self.snapshot(os.path.join(self.storage, "inst")), before)
+
+    def test_moved(self):
+        self.add("0:size=1M")
+        uuid = self.vbd_json("instance", "info", "inst")["uuid"]
+        moved = os.path.join(self.storage, "moved")
+        os.rename(os.path.join(self.storage, "inst"), moved)
+        self.assertEqual(self.vbd_json("instance", "info", "inst")["state"], "unreachable")
+        self.vbd("instance", "register", moved)
+        info = self.vbd_json("instance", "info", "inst")
+        self.assertEqual((info["state"], info["directory"], info["uuid"]), ("stopped", moved, uuid))
+
+    def test_not_known(self):
+        self.add("0:size=1M")
+        os.unlink(os.path.join(self.state, "instances", "inst.yaml"))
+        before = self.snapshot(self.storage)
+        self.vbd("instance", "register", os.path.join(self.storage, "inst"))
+        self.assertEqual(self.vbd_json("instance", "info", "inst")["state"], "stopped")
+        self.assertEqual(self.snapshot(self.storage), before)
+
+    def test_only_info_works_on_a_foreign_one(self):
+        self.add("0:size=1M")
+        with open(self.path("instance.yaml")) as f:
+            text = f.read()
+        with open(self.path("instance.yaml"), "w") as f:
+            f.write(text.replace("storage/inst", "storage/elsewhere"))
+        self.assertEqual(self.vbd_json("instance", "info", "inst")["state"], "foreign")
+        before = self.snapshot(self.storage)
+        for words in (("remove", "--yes", "inst"), ("grow-disk", "inst", "0", "1M"), ("activate-disks", "inst"),
+                      ("deactivate-disks", "inst"), ("modify", "--disk", "add:size=1M", "inst"), ("config", "inst")):
+            with self.subTest(words):
+                self.fails(5, "instance.foreign", "instance", *words)
+        self.assertEqual(self.snapshot(self.storage), before)
+        self.vbd("instance", "register", os.path.join(self.storage, "inst"))
+        self.assertEqual(self.vbd_json("instance", "info", "inst")["state"], "stopped")
+
+    def test_refused(self):
+        os.mkdir(os.path.join(self.storage, "empty"), 0o755)
+        self.fails(3, "instance.not_found", "instance", "register", os.path.join(self.storage, "empty"))
+        self.fails(5, "path.outside_allowed_dirs", "instance", "register", "/etc")
+        self.fails(2, "usage.name", "instance", "register", "--as", "a/b", os.path.join(self.storage, "empty"))
+
+
 class Refused(Disks):
     def test_replace_disks(self):
         self.add("0:size=1M")

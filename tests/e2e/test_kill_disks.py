@@ -97,6 +97,88 @@ class KillActivate(Base):
                              self.settle)
 
 
+class KillModify(Base):
+    """All of the changes or none, and an adopted image is never lost."""
+
+    def setUp(self):
+        super().setUp()
+        self.other = os.path.join(self.storage, "other.img")
+        self.data = os.urandom(65536)
+
+    def image(self):
+        if not os.path.exists(self.other):
+            with open(self.other, "wb") as f:
+                f.write(self.data)
+
+    def holds_data(self, path):
+        return os.path.exists(path) and self.content(path) == self.data
+
+    def test_modify(self):
+        words = ("instance", "modify", "--yes", "--disk", "0:remove", "--disk", "add:size=2M", "--disk",
+                 f"add:adopt={self.other}", "inst")
+
+        def prepare():
+            self.vbd(*self.ADD)
+            self.image()
+
+        def after(_killed):
+            self.sound()
+            disks = [(d["vdev"], d["size"]) for d in self.info()["disks"]]
+            files = sorted(n for n in os.listdir(os.path.join(self.storage, "inst")) if not n.startswith(".vbdkit.lock"))
+            if disks == [("sda", MiB)]:
+                self.assertTrue(self.holds_data(self.other))
+                self.assertEqual(files, ["instance.yaml", "sda"])
+            else:
+                self.assertEqual(disks, [("sdb", 2 * MiB), ("sdc", 65536)])
+                self.assertTrue(self.holds_data(self.path("sdc")))
+                self.assertEqual(files, ["instance.yaml", "sdb", "sdc"])
+            self.vbd("instance", "remove", "--yes", "inst")
+        self.kill_everywhere(words, prepare, after, (test_kill.CHANGES,))
+
+    def test_remove_finishes_what_a_killed_modify_left(self):
+        words = ("instance", "modify", "--disk", "add:size=2M", "inst")
+
+        def after(_killed):
+            self.vbd("instance", "remove", "--yes", "inst")
+            self.assertEqual(self.names(), [])
+        self.kill_everywhere(words, lambda: self.vbd(*self.ADD), after, (test_kill.CHANGES,))
+
+    def test_add_with_adopt(self):
+        words = ("instance", "add", "-t", "file:", "--disk", f"0:adopt={self.other}", "--no-start", "inst")
+
+        def after(_killed):
+            done = self.vbd("instance", "remove", "--yes", "--keep-files", "inst", rc=None)
+            self.assertIn(done.returncode, (0, 3), done.stderr)
+            self.vbd("cluster", "verify", "--repair", rc=None)
+            self.assertEqual(self.vbd_json("instance", "list")["instances"], [])
+            taken = self.path("sda")
+            self.assertTrue(self.holds_data(self.other) or self.holds_data(taken))
+            if os.path.exists(taken):  # it was complete: an instance that is forgotten leaves its files
+                os.unlink(taken)
+            if os.path.isdir(os.path.dirname(taken)):
+                os.rmdir(os.path.dirname(taken))
+        self.kill_everywhere(words, self.image, after, (test_kill.CHANGES,))
+
+    def test_register(self):
+        copy = os.path.join(self.storage, "copy")
+        self.vbd(*self.ADD)
+        self.assertEqual(subprocess.run(["cp", "-a", os.path.dirname(self.path("sda")), copy]).returncode, 0)
+        original = self.snapshot(os.path.join(self.storage, "inst"))
+        with open(os.path.join(copy, "instance.yaml")) as f:
+            text = f.read()
+
+        def prepare():
+            with open(os.path.join(copy, "instance.yaml"), "w") as f:
+                f.write(text)
+
+        def after(_killed):
+            self.vbd("instance", "register", "--as", "second", copy)
+            self.assertEqual(self.info("second")["directory"], copy)
+            self.assertEqual(self.snapshot(os.path.join(self.storage, "inst")), original)
+            os.unlink(os.path.join(self.state, "instances", "second.yaml"))
+        self.kill_everywhere(("instance", "register", "--as", "second", copy), prepare, after, (test_kill.CHANGES,))
+
+
 class NoSpaceDisks(Base):
     """One clear error, no remains, and the next command works."""
 
@@ -136,6 +218,18 @@ class NoSpaceDisks(Base):
             self.assertIn(now - size[0], (0, MiB))
             size[0] = now
         self.refuse(("instance", "grow-disk", "inst", "0", "1M"), check)
+
+    def test_modify(self):
+        self.vbd(*self.ADD)
+        count = [1]
+
+        def check(_rc):
+            self.sound()
+            disks = self.info()["disks"]
+            self.assertIn(len(disks) - count[0], (0, 1))
+            count[0] = len(disks)
+            self.assertEqual(len([n for n in os.listdir(os.path.dirname(self.path("sda"))) if n.startswith("sd")]), count[0])
+        self.refuse(("instance", "modify", "--disk", "add:size=1M", "inst"), check)
 
     def test_grow_qcow(self):
         self.vbd("instance", "add", "-t", "file:driver=blktap,filetype=qcow", "--disk", "0:size=1M", "--no-start", "inst")

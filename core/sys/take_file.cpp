@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: MIT
+#include "core/sys/take_file.hpp"
+
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+
+#include "core/base/text.hpp"
+
+namespace vbd::sys {
+
+Result<bool> share_content(int from, int to) {
+  if (::ioctl(to, FICLONE, from) == 0) return true;
+  switch (errno) {
+    case EOPNOTSUPP:
+    case EXDEV:
+    case EINVAL:
+    case ENOTTY:
+    case ENOSYS:
+    case EPERM:
+    case ETXTBSY:
+      return false;
+    default:
+      return errno_error("share the content of a file", errno);
+  }
+}
+
+Result<void> move_file_at(int from_directory, const std::string &from, int to_directory,
+                          const std::string &to) {
+  int failed = 0;
+  if (::renameat2(from_directory, from.c_str(), to_directory, to.c_str(), RENAME_NOREPLACE) != 0)
+    failed = errno;
+  if (failed == EINVAL || failed == ENOSYS || failed == EOPNOTSUPP) {
+    failed = ::linkat(from_directory, from.c_str(), to_directory, to.c_str(), 0) == 0 ? 0 : errno;
+    if (failed == 0 && ::unlinkat(from_directory, from.c_str(), 0) != 0) failed = errno;
+  }
+  if (failed == EXDEV) {
+    return Error{kCrossDevice,
+                 text::cat(text::printable(from), ": lies on another filesystem, and can't be moved")};
+  }
+  if (failed != 0) {
+    return errno_error(text::cat("move ", text::printable(from), " to ", text::printable(to)), failed);
+  }
+  if (auto synced = sync_fd(to_directory); !synced) return synced;
+  return sync_fd(from_directory);
+}
+
+Result<void> set_ownership(int fd, const Ownership &ownership) {
+  const auto uid = static_cast<uid_t>(ownership.uid);
+  const auto gid = static_cast<gid_t>(ownership.gid);
+  if ((ownership.uid >= 0 || ownership.gid >= 0) && ::fchown(fd, uid, gid) != 0)
+    return errno_error("change the owner of a file", errno);
+  if (::fchmod(fd, static_cast<mode_t>(ownership.mode)) != 0)
+    return errno_error("change the mode of a file", errno);
+  return {};
+}
+
+}  // namespace vbd::sys

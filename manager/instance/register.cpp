@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: MIT
+// register: a directory that was copied or moved becomes an instance of its own. Two writes: the record, then
+// the pointer; a run that was killed between them is finished by the same command.
+#include "core/base/log.hpp"
+#include "core/base/text.hpp"
+#include "core/sys/files.hpp"
+#include "core/sys/host.hpp"
+#include "manager/instance/disks.hpp"
+#include "manager/instance/settle.hpp"
+
+namespace vbd::instance {
+namespace {
+
+using text::cat;
+
+struct Registration {
+  InstanceRecord record;    ///< as it will be
+  std::string former_name;  ///< of a pointer that goes, for it leads to where nothing is any more
+  bool rewrite = false, known = false;
+  Plan lines;
+};
+
+/// Whoever is known under this UUID or name, but for the directory itself.
+struct Others {
+  const Entry *same_uuid = nullptr, *same_name = nullptr, *same_place = nullptr;
+};
+
+Others find_others(const std::vector<Entry> &entries, const InstanceRecord &record, const std::string &name,
+                   const std::string &path) {
+  Others others;
+  for (const auto &entry : entries) {
+    if (entry.record.name == name) others.same_name = &entry;
+    // What a pointer leads to may say another directory: the pointer counts.
+    const bool here = entry.record.directory == path ||
+                      (entry.state == State::foreign && entry.record.uuid == record.uuid &&
+                       entry.record.directory == record.directory && entry.reason.starts_with(path + "/"));
+    if (here) others.same_place = &entry;
+    if (!here && entry.record.uuid == record.uuid) others.same_uuid = &entry;
+  }
+  return others;
+}
+
+Error name_taken(const std::string &name, const Entry &other) {
+  return {kInstanceExists, cat("instance ", name, ": exists already in ", other.record.directory),
+          "give it another name with --as"};
+}
+
+Result<Registration> plan_registration(const Manager &manager, const InstanceRecord &found,
+                                       const std::string &path, const std::string &as) {
+  const Catalog catalog(manager.settings);
+  auto entries = catalog.list();
+  if (!entries) return entries.error();
+  const std::string name = as.empty() ? found.name : as;
+  const Others others = find_others(*entries, found, name, path);
+  const bool moved = others.same_uuid != nullptr && others.same_uuid->missing;
+  const bool copied = others.same_uuid != nullptr && !others.same_uuid->missing;
+  Registration plan{found, {}, false, false, {}};
+  if (others.same_name != nullptr && others.same_name != others.same_place &&
+      !(moved && others.same_name == others.same_uuid)) {
+    return name_taken(name, *others.same_name);
+  }
+  const bool settled = found.directory == path && found.name == name && !copied;
+  plan.known = settled && others.same_place != nullptr && others.same_place->state != State::foreign;
+  if (plan.known) return plan;
+  if (!settled && (copied || !as.empty())) {
+    auto uuid = sys::new_uuid();
+    if (!uuid) return uuid.error();
+    plan.record.uuid = *uuid;
+    plan.record.claim.reset();  // the original's
+  }
+  plan.record.name = name;
+  plan.record.directory = path;
+  plan.rewrite = !settled;
+  if (moved) plan.former_name = others.same_uuid->record.name;
+  if (others.same_place != nullptr) plan.former_name = others.same_place->record.name;
+  if (plan.rewrite) {
+    plan.lines.push_back(cat("write ", path, "/", kInstanceFile, ": name ", name,
+                             plan.record.uuid == found.uuid ? ", the same UUID" : ", a new UUID"));
+  }
+  if (!plan.former_name.empty()) plan.lines.push_back(cat("forget the former place of ", plan.former_name));
+  plan.lines.push_back(cat("take the name ", name));
+  return plan;
+}
+
+Result<void> check_registrable(const Manager &manager, const InstanceRecord &found, const std::string &path,
+                               const Registration &plan) {
+  if (found.operation) {
+    return Error(kInterrupted,
+                 cat(path, ": ", text::printable(found.operation->verb), " of ", found.name, " began ",
+                     found.operation->started, " and is not finished"),
+                 "finish it where it began, and copy the directory again");
+  }
+  const auto &claim = plan.record.claim;
+  if (!claim || claim->node == manager.settings.node) return {};
+  return Error(kClaimed,
+               cat(path, ": claimed by ", text::printable(claim->holder), " on node ",
+                   text::printable(claim->node), " since ", text::printable(claim->time)),
+               "stop or detach it there; a copy gets a name of its own with --as");
+}
+
+Result<void> do_register(const Catalog &catalog, const Site &site, const Registration &plan) {
+  if (plan.rewrite) {
+    if (auto written = catalog.write_record(site.directory.get(), plan.record); !written) return written;
+  }
+  if (!plan.former_name.empty()) {
+    if (auto gone = catalog.remove_pointer(plan.former_name); !gone) return gone;
+  }
+  return catalog.write_pointer(plan.record);
+}
+
+}  // namespace
+
+Result<Plan> register_directory(const Manager &manager, const std::string &directory, const std::string &as,
+                                bool dry_run) {
+  if (!as.empty()) {
+    if (auto good = check_instance_name(as); !good) return good.error();
+  }
+  const Catalog catalog(manager.settings);
+  const auto allowed = sys::resolve_allowed(manager.settings.allowed_dirs);
+  auto path = sys::confine(sys::absolute_path(directory), allowed);
+  if (!path) return path.error();
+  auto opened = sys::open_dir_below(*path, allowed);
+  if (!opened) return opened.error();
+  auto found = catalog.read_record(opened->get(), *path);
+  if (!found) {
+    if (!found.error().is(sys::kNotFound)) return found.error();
+    return Error(kInstanceNotFound, cat(*path, ": holds no instance"),
+                 "vbd instance add with reuse makes one of the images that lie there");
+  }
+  std::optional<sys::OperationLock> names;
+  Site site;
+  if (!dry_run) {
+    auto taken = catalog.lock_names();
+    if (!taken) return taken.error();
+    names = std::move(*taken);
+    auto locked = open_site(manager.settings, *path, std::chrono::milliseconds(0));
+    if (!locked) return locked.error();
+    site = std::move(*locked);
+    found = catalog.read_record(site.directory.get(), *path);
+    if (!found) return found.error();
+  }
+  auto plan = plan_registration(manager, *found, *path, as);
+  if (!plan) return plan.error();
+  if (auto good = check_registrable(manager, *found, *path, *plan); !good) return good.error();
+  if (dry_run || plan->known) return plan->lines;
+  auto done = do_register(catalog, site, *plan);
+  log::audit(cat("instance register ", plan->record.name, " in ", *path),
+             done ? "done" : done.error().message());
+  if (!done) return done.error();
+  return plan->lines;
+}
+
+}  // namespace vbd::instance
