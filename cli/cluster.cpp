@@ -8,6 +8,7 @@
 #include "core/base/size.hpp"
 #include "core/base/text.hpp"
 #include "core/sys/files.hpp"
+#include "manager/instance/space.hpp"
 
 namespace vbd::cli {
 namespace {
@@ -116,11 +117,34 @@ Result<std::vector<instance::Problem>> find_problems(Session &session) {
   return problems;
 }
 
+std::string room_text(const instance::Room &room, bool low, std::uint64_t min_free) {
+  const std::string where = text::printable(room.directory);
+  std::string out;
+  if (low) {
+    out += text::cat("problem: ", where, ": ", format_size(room.free),
+                     " free on its filesystem, below min_free ", format_size(min_free), "\n");
+  }
+  if (room.promised > room.free) {
+    out += text::cat("note: ", where, ": disks on its filesystem may grow by ", format_size(room.promised),
+                     ", ", format_size(room.free), " are free\n");
+  }
+  return out;
+}
+
+json::Value room_json(const instance::Room &room, bool low) {
+  json::Value value;
+  value.set("directory", room.directory).set("total", room.total).set("free", room.free);
+  value.set("promised", room.promised).set("overcommitted", room.promised > room.free);
+  return value.set("below_min_free", low);
+}
+
 Result<Outcome> verify(Session &session) {
   const auto problems = find_problems(session);
   if (!problems) return problems.error();
+  const auto entries = instance::Catalog(session.settings()).list();
+  if (!entries) return entries.error();
   std::size_t left = 0;
-  json::Array array;
+  json::Array array, filesystems;
   std::string out;
   for (const instance::Problem &problem : *problems) {
     if (!problem.repaired) ++left;
@@ -129,9 +153,16 @@ Result<Outcome> verify(Session &session) {
     out += text::cat(problem.repaired ? "repaired: " : "problem: ", text::printable(problem.where), ": ",
                      text::printable(problem.what), "\n");
   }
-  if (problems->empty()) out = "no problems found\n";
+  for (const instance::Room &room : instance::room_left(session.settings(), *entries)) {
+    const bool low = room.free < session.settings().min_free;
+    if (low) ++left;
+    out += room_text(room, low, session.settings().min_free);
+    filesystems.push_back(room_json(room, low));
+  }
+  if (problems->empty() && left == 0) out = "no problems found\n" + out;
   json::Value value;
   value.set("schema", "vbdkit.verify/1").set("problems", std::move(array)).set("left", std::uint64_t{left});
+  value.set("filesystems", std::move(filesystems));
   return Outcome{std::move(out), std::move(value), left == 0 ? Exit::done : Exit::failed};
 }
 

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: MIT
 // vbd instance
+#include <fnmatch.h>
+
+#include <algorithm>
 #include <vector>
 
 #include "cli/instance_verbs.hpp"
@@ -15,6 +18,8 @@
 namespace vbd::cli {
 namespace {
 
+constexpr std::string_view kStates = "running,stopped,error,unreachable,foreign,interrupted";
+
 Result<Outcome> add(Session &session) {
   const auto spec = add_spec(session.args(), session.settings());
   if (!spec) return spec.error();
@@ -24,11 +29,39 @@ Result<Outcome> add(Session &session) {
                       text::cat("instance ", spec->name, ": added"));
 }
 
+/// --state and --name leave out the others; each may be repeated.
+Result<void> keep_wanted(const Arguments &arguments, std::vector<instance::Entry> &entries) {
+  const auto names = arguments.values("name");
+  std::vector<std::string> states;
+  for (const std::string &given : arguments.values("state")) {
+    for (std::string &state : text::split(given, ',')) states.push_back(std::move(state));
+  }
+  const std::vector<std::string> known = text::split(kStates, ',');
+  for (const std::string &state : states) {
+    if (std::find(known.begin(), known.end(), state) != known.end()) continue;
+    const std::string near = text::did_you_mean(state, known);
+    return Error{kBadValue,
+                 text::cat("--state ", text::printable(state), ": no such state",
+                           near.empty() ? "" : "; did you mean '" + near + "'?"),
+                 text::cat("states: ", text::join(known, ", "))};
+  }
+  std::erase_if(entries, [&](const instance::Entry &entry) {
+    const auto is = [&](const std::string &state) { return state == instance::state_text(entry.state); };
+    const auto fits = [&](const std::string &glob) {
+      return ::fnmatch(glob.c_str(), entry.record.name.c_str(), 0) == 0;
+    };
+    return (!states.empty() && std::none_of(states.begin(), states.end(), is)) ||
+           (!names.empty() && std::none_of(names.begin(), names.end(), fits));
+  });
+  return {};
+}
+
 Result<Outcome> list(Session &session) {
   const auto fields = report::instance_fields(session.args().value("fields"));
   if (!fields) return fields.error();
   auto entries = instance::Catalog(session.settings()).list();
   if (!entries) return entries.error();
+  if (auto kept = keep_wanted(session.args(), *entries); !kept) return kept.error();
   report::ListLook look{*fields, session.args().has("no-headers"), session.args().value("separator"),
                         session.color()};
   return report::instances(session.json(), *entries, look);
@@ -136,13 +169,18 @@ constexpr std::string_view kAddExamples[] = {
 
 constexpr OptionSpec kListOptions[] = {
     {"-o,--fields", Takes::value, "FIELD,...",
-     "name, state, node, secondary, os, disks, size, directory, uuid, created, reason; +FIELD adds to the "
-     "usual ones"},
+     "name, state, node, secondary, os, disks, size, directory, uuid, created, reason, memory, vcpus, "
+     "disk.size/N, be/KEY, hv/KEY, os/KEY; +FIELD adds to the usual ones"},
     {"--no-headers", Takes::nothing, "", "print no line of headers"},
+    {"--state", Takes::values, "STATE,...",
+     "only instances that are running, stopped, error, unreachable, foreign or interrupted"},
+    {"--name", Takes::values, "PATTERN", "only instances with such a name: * and ? as a shell has them"},
     {"--separator", Takes::value, "TEXT", "between fields, instead of aligning them"},
 };
 constexpr std::string_view kListExamples[] = {
     "vbd instance list",
+    "vbd instance list --state error,unreachable --name 'web*'",
+    "vbd instance list -o name,memory,disk.size/0,hv/kernel",
     "vbd instance list --no-headers --separator=: -o name,state",
     "vbd instance list --output json",
 };

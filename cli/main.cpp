@@ -21,12 +21,13 @@
 namespace vbd::cli {
 namespace {
 
-using Nouns = std::array<NounSpec, 7>;
+using Nouns = std::array<NounSpec, 8>;
 
 Nouns all_nouns() {
   return {{
       {"instance", "virtual machines: their disks and parameters", instance_verbs()},
       {"backup", "exports of instances, in Ganeti's format", backup_verbs()},
+      {"node", "this host and the others of the configuration", node_verbs()},
       {"disk", "disks as block devices and as hypervisors' strings", disk_verbs()},
       {"image", "image files", image_verbs()},
       {"plugin", "installed drivers and filetypes", plugin_verbs()},

@@ -7,6 +7,7 @@
 namespace vbd::cli {
 
 [[nodiscard]] std::span<const VerbSpec> instance_verbs();
+[[nodiscard]] std::span<const VerbSpec> node_verbs();
 [[nodiscard]] std::span<const VerbSpec> disk_verbs();
 [[nodiscard]] std::span<const VerbSpec> backup_verbs();
 [[nodiscard]] std::span<const VerbSpec> image_verbs();

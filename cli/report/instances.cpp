@@ -17,6 +17,11 @@ std::uint64_t size_of(const InstanceRecord &record) {
   return size;
 }
 
+std::string value_in(const std::map<std::string, std::string> &map, const std::string &key) {
+  const auto found = map.find(key);
+  return found == map.end() ? std::string() : found->second;
+}
+
 struct Field {
   std::string_view name;
   std::string (*value)(const instance::Entry &);
@@ -33,6 +38,11 @@ constexpr Field kFields[] = {
     {"uuid", [](const instance::Entry &e) { return e.record.uuid; }},
     {"created", [](const instance::Entry &e) { return e.record.created; }},
     {"reason", [](const instance::Entry &e) { return e.reason; }},
+    {"pnode", [](const instance::Entry &e) { return e.record.node; }},
+    {"snodes", [](const instance::Entry &e) { return e.record.secondary; }},
+    {"memory", [](const instance::Entry &e) { return value_in(e.record.backend, "memory"); }},
+    {"vcpus", [](const instance::Entry &e) { return value_in(e.record.backend, "vcpus"); }},
+    {"disk.count", [](const instance::Entry &e) { return std::to_string(e.record.disks.size()); }},
 };
 constexpr std::size_t kUsual = 6;  // the first ones
 
@@ -40,6 +50,23 @@ const Field *find_field(std::string_view name) {
   const auto *found =
       std::find_if(std::begin(kFields), std::end(kFields), [&](const Field &f) { return f.name == name; });
   return found == std::end(kFields) ? nullptr : found;
+}
+
+/// Fields with something behind the slash: "disk.size/0", "be/memory", "hv/kernel", "os/release". Nothing: no
+/// such field.
+std::optional<std::string> keyed_value(std::string_view name, const instance::Entry &entry) {
+  const std::size_t slash = name.find('/');
+  if (slash == std::string_view::npos || slash + 1 == name.size()) return {};
+  const std::string_view what = name.substr(0, slash);
+  const std::string key(name.substr(slash + 1));
+  if (what == "be") return value_in(entry.record.backend, key);
+  if (what == "hv") return value_in(entry.record.hypervisor, key);
+  if (what == "os") return value_in(entry.record.os_parameters, key);
+  if (what != "disk.size" || key.size() > 3 || key.find_first_not_of("0123456789") != std::string::npos)
+    return {};
+  const auto index = static_cast<std::size_t>(std::stoul(key));
+  const auto &disks = entry.record.disks;
+  return index < disks.size() ? format_size(disks[index].size) : std::string();
 }
 
 json::Value text_or_null(const std::string &text) {
@@ -141,12 +168,12 @@ Result<std::vector<std::string>> instance_fields(std::string_view wanted) {
   if (add || wanted.empty()) fields.assign(known.begin(), known.begin() + kUsual);
   if (wanted.empty()) return fields;
   for (const std::string &name : text::split(wanted, ',')) {
-    if (find_field(name) == nullptr) {
+    if (find_field(name) == nullptr && !keyed_value(name, {})) {
       const std::string near = text::did_you_mean(name, known);
       return Error{kBadValue,
                    text::cat("-o ", text::printable(name), ": no such field",
                              near.empty() ? "" : "; did you mean '" + near + "'?"),
-                   text::cat("fields: ", text::join(known, ", "))};
+                   text::cat("fields: ", text::join(known, ", "), ", disk.size/N, be/KEY, hv/KEY, os/KEY")};
     }
     fields.push_back(name);
   }
@@ -172,7 +199,10 @@ Outcome instances(bool json, const std::vector<instance::Entry> &entries, const 
   }
   for (const instance::Entry &entry : entries) {
     std::vector<std::string> row;
-    for (const std::string &field : look.fields) row.push_back(find_field(field)->value(entry));
+    for (const std::string &field : look.fields) {
+      const Field *plain = find_field(field);
+      row.push_back(plain != nullptr ? plain->value(entry) : keyed_value(field, entry).value_or(""));
+    }
     table.rows.push_back(std::move(row));
   }
   return {table_text(table), {}};

@@ -408,6 +408,46 @@ class Refused(Disks):
                                 "each is one file, and no other copy is kept")
         self.fails(3, "instance.not_found", "instance", "replace-disks", "nosuch")
 
+    def test_node(self):
+        self.write_config("nodes:\n  node2: {ssh: root@node2}\n")
+        self.add("0:size=1M")
+        self.assertEqual(self.vbd("node", "list").stdout, "NODE   SSH         PRIMARY  SECONDARY\n"
+                         "node1  this host   1        0\nnode2  root@node2  0        0\n")
+        self.assertEqual(self.vbd_json("node", "info", "node2"), {"schema": "vbdkit.node/1", "name": "node2", "local": False,
+                                                                  "ssh": "root@node2", "primary": 0, "secondary": 0})
+        self.assertIn("keeps no second copy", self.fails(5, "node.no_copy", "node", "evacuate", "-f", "node1"))
+        self.fails(3, "node.not_found", "node", "evacuate", "node9")
+
+
+class List(Disks):
+    def test_filters_and_fields(self):
+        self.add("0:size=1M", "1:size=2M", name="web1")
+        self.add("0:size=3M", name="db1")
+        listed = lambda *words: self.vbd("instance", "list", "--no-headers", "--separator=:", *words).stdout
+        self.assertEqual(listed("-o", "name,disk.size/1,disk.count,be/memory,pnode"), "db1::1::node1\nweb1:2.0 MiB:2::node1\n")
+        self.assertEqual(listed("-o", "name", "--name", "w*"), "web1\n")
+        self.assertEqual(listed("-o", "name", "--name", "w?b1", "--name", "db1"), "db1\nweb1\n")
+        self.assertEqual(listed("-o", "name", "--state", "error,running"), "")
+        self.assertEqual([i["name"] for i in self.vbd_json("instance", "list", "--state", "stopped", "--name", "db*")["instances"]],
+                         ["db1"])
+        self.assertIn("did you mean 'stopped'?", self.fails(2, "usage.value", "instance", "list", "--state", "stoped"))
+        self.fails(2, "usage.value", "instance", "list", "-o", "disk.size/x")
+        self.fails(2, "usage.value", "instance", "list", "-o", "nosuch/1")
+
+
+class Room(Disks):
+    def test_overcommit_and_min_free(self):
+        self.add("0:size=1M")
+        one = self.vbd_json("cluster", "verify")["filesystems"]
+        self.assertEqual(len(one), 1)
+        self.assertEqual((one[0]["promised"], one[0]["overcommitted"], one[0]["below_min_free"]), (MiB, False, False))
+        free = one[0]["free"]
+        self.add(f"0:size={free // MiB * 2}M", name="big")
+        self.assertTrue(self.vbd_json("cluster", "verify")["filesystems"][0]["overcommitted"])
+        self.assertIn("note: ", self.vbd("cluster", "verify").stdout)
+        self.write_config("min_free: 8388607T\n")
+        self.assertIn("below min_free", self.vbd("cluster", "verify", rc=1).stdout)
+
 
 if __name__ == "__main__":
     support.main()
