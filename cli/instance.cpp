@@ -226,9 +226,9 @@ constexpr VerbSpec kVerbs[] = {
 std::span<const VerbSpec> instance_verbs() {
   static const std::vector<VerbSpec> verbs = [] {
     std::vector<VerbSpec> all(std::begin(kVerbs), std::end(kVerbs));
-    for (const auto verb :
-         {instance_grow_disk_verb, instance_activate_disks_verb, instance_deactivate_disks_verb,
-          instance_replace_disks_verb, instance_modify_verb, instance_register_verb}) {
+    for (const auto verb : {instance_grow_disk_verb, instance_activate_disks_verb,
+                            instance_deactivate_disks_verb, instance_replace_disks_verb, instance_modify_verb,
+                            instance_register_verb, instance_reinstall_verb, instance_rename_verb}) {
       all.push_back(verb());
     }
     return all;

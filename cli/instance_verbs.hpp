@@ -12,5 +12,7 @@ namespace vbd::cli {
 [[nodiscard]] VerbSpec instance_replace_disks_verb();
 [[nodiscard]] VerbSpec instance_modify_verb();
 [[nodiscard]] VerbSpec instance_register_verb();
+[[nodiscard]] VerbSpec instance_reinstall_verb();
+[[nodiscard]] VerbSpec instance_rename_verb();
 
 }  // namespace vbd::cli

@@ -112,6 +112,10 @@ Result<void> read_nodes(const Arguments &arguments, const config::Settings &sett
 
 }  // namespace
 
+Result<void> os_parameters(const Arguments &arguments, std::map<std::string, std::string> &out) {
+  return read_all(arguments, "os-parameters", "-O", out);
+}
+
 Result<instance::AddSpec> add_spec(const Arguments &arguments, const config::Settings &settings) {
   instance::AddSpec spec;
   spec.name = arguments.value("NAME");

@@ -11,4 +11,7 @@ namespace vbd::cli {
 [[nodiscard]] Result<instance::AddSpec> add_spec(const Arguments &arguments,
                                                  const config::Settings &settings);
 
+/// -O, repeated.
+[[nodiscard]] Result<void> os_parameters(const Arguments &arguments, std::map<std::string, std::string> &out);
+
 }  // namespace vbd::cli

@@ -45,8 +45,9 @@ Result<void> give_up(Disk &disk, const std::string &holder, bool dry_run) {
   return disk.records.write(record);
 }
 
-Result<void> detach(const Context &context, const LogicalId &id, const std::string &holder, bool dry_run) {
-  auto disk = open_for_others(context, id, !dry_run);
+Result<void> detach(const Context &context, const LogicalId &id, const std::string &holder, bool dry_run,
+                    bool locked) {
+  auto disk = open_for_others(context, id, !dry_run && !locked);
   if (!disk) return disk.error();
   return give_up(*disk, holder, dry_run);
 }

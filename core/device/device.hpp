@@ -38,6 +38,7 @@ struct AttachSpec {
   plugin::Values options;  ///< of the driver, per image
   std::uint32_t block_size = 512;
   bool dry_run = false;
+  bool locked = false;  ///< the caller holds the operation lock of the image's directory
 };
 
 struct Attachment {
@@ -55,9 +56,9 @@ struct Status {
 };
 
 [[nodiscard]] Result<Attachment> attach(const Context &context, const AttachSpec &spec);
-/// Drops the holder; the device goes with the last one. Detached already: fine.
+/// Drops the holder; the device goes with the last one. Detached already: fine. `locked` as in AttachSpec.
 [[nodiscard]] Result<void> detach(const Context &context, const LogicalId &id, const std::string &holder,
-                                  bool dry_run = false);
+                                  bool dry_run = false, bool locked = false);
 [[nodiscard]] Result<Status> query(const Context &context, const LogicalId &id);
 
 /// Whether the driver lets an attached node show that its image has grown.

@@ -93,6 +93,8 @@ Result<Disk> open_for_attach(const Context &context, const AttachSpec &spec) {
     // Looked at before the lock as well, so that a wrong name makes no lock file.
     auto there = sys::open_image_below(disk.place.path, disk.place.allowed, sys::Access::read);
     if (!there) return there.error();
+  }
+  if (!spec.dry_run && !spec.locked) {
     auto lock = lock_place(context, disk.place);
     if (!lock) return lock.error();
     disk.lock.emplace(std::move(*lock));

@@ -9,6 +9,7 @@
 #include "core/sys/files.hpp"
 #include "core/sys/host.hpp"
 #include "manager/instance/add_plan.hpp"
+#include "manager/instance/os_scripts.hpp"
 #include "manager/instance/settle.hpp"
 #include "manager/instance/site.hpp"
 
@@ -31,6 +32,7 @@ InstanceRecord with_operation(const AddPlan &plan) {
     if (disk.made()) record.operation->files.push_back(disk.record.file);
     if (disk.adopt) note_adoption(*record.operation, disk.record.file, *disk.adopt);
   }
+  if (plan.definition) record.operation->details[kScriptDetail] = "create";
   return record;
 }
 
@@ -60,6 +62,7 @@ Result<void> settle_all(const Manager &manager, const AddSpec &spec,
 
 /// Under the names lock: looks again, reserves directory and name.
 Result<Begun> begin(const Manager &manager, const AddSpec &spec, const AddPlan &first) {
+  for (const auto &path : first.interrupted) wait_for_rest(manager.settings, path);
   const Catalog catalog(manager.settings);
   auto names = catalog.lock_names();
   if (!names) return names.error();
@@ -112,6 +115,8 @@ Result<void> do_add(const Manager &manager, const AddSpec &spec, const AddPlan &
   if (!begun) return begun.error();
   auto done = create_images(manager, *begun);
   if (done && fill) done = fill(begun->site, begun->record);
+  if (done && begun->plan.definition)
+    done = run_install(manager, begun->site, begun->record, *begun->plan.definition, false);
   if (done) done = Catalog(manager.settings).write_record(begun->site.directory.get(), begun->plan.record);
   if (done) return {};
   auto undone = undo_add(manager, begun->site, begun->record, NamesLock::wanted);
@@ -134,6 +139,9 @@ Result<Plan> add(const Manager &manager, const AddSpec &spec, bool dry_run, cons
   auto plan = plan_add(manager, spec);
   if (!plan) return plan.error();
   if (!plan->warning.empty()) log::warn(plan->warning);
+  if (plan->definition) {
+    if (auto good = verify_parameters(manager, *plan->definition, plan->record); !good) return good.error();
+  }
   if (dry_run) return plan->lines;
   auto done = do_add(manager, spec, *plan, fill);
   log::audit(cat("instance add ", spec.name, " in ", plan->record.directory, spec.reuse ? ", reuse" : ""),

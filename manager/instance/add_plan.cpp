@@ -53,19 +53,23 @@ Result<void> check_nodes(const config::Settings &settings, const AddSpec &spec) 
   return {};
 }
 
-Result<void> check_os(const AddSpec &spec) {
-  if (spec.os.empty()) return {};
-  const bool good = std::all_of(spec.os.begin(), spec.os.end(), [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
-           c == '_' || c == '.' || c == '+';
-  });
-  if (!good || spec.os.front() == '.' || spec.os.front() == '+') {
-    return Error(kGrammar, cat("-o ", text::printable(spec.os),
-                               ": not a name of a guest OS definition (OS or OS+VARIANT)"));
+/// With `reuse` and --no-install no script runs, so the name is only recorded, known here or not.
+Result<void> plan_os(const config::Settings &settings, const AddSpec &spec, AddPlan &plan) {
+  if (spec.os.empty()) {
+    if (spec.os_parameters.empty()) return {};
+    return Error(kGrammar, "-O: parameters of a guest OS definition, and no -o says which");
   }
+  auto name = os::parse_os_name(spec.os);
+  if (!name) return name.error();
   if (takes_images(spec) || spec.no_install) return {};
-  return Error(kOsUnsupported, cat("-o ", spec.os, ": this vbd can't install a guest OS"),
-               "give --no-install to record the OS only");
+  auto definition = os::find_definition(settings, name->name);
+  if (!definition) return definition.error();
+  for (const auto &check :
+       {os::check_variant(*definition, *name), os::check_parameter_names(*definition, spec.os_parameters)}) {
+    if (!check) return check;
+  }
+  plan.definition = std::move(*definition);
+  return {};
 }
 
 Result<void> check_parameters(const Manager &manager, const AddSpec &spec) {
@@ -225,6 +229,10 @@ Plan describe(const AddPlan &plan) {
                                        : "reuse ",
                         source, what));
   }
+  if (plan.definition) {
+    lines.push_back(cat("run ", plan.definition->script("create"), " on ", plan.disks.size(),
+                        plan.disks.size() == 1 ? " attached disk" : " attached disks"));
+  }
   return lines;
 }
 
@@ -232,7 +240,7 @@ Plan describe(const AddPlan &plan) {
 
 Result<AddPlan> plan_add(const Manager &manager, const AddSpec &spec) {
   AddPlan plan;
-  for (const auto &check : {check_nodes(manager.settings, spec), check_os(spec),
+  for (const auto &check : {check_nodes(manager.settings, spec), plan_os(manager.settings, spec, plan),
                             check_parameters(manager, spec), check_name_free(manager, spec, plan)}) {
     if (!check) return check.error();
   }

@@ -11,6 +11,7 @@
 #include "manager/instance/adopt.hpp"
 #include "manager/instance/catalog.hpp"
 #include "manager/instance/lifecycle.hpp"
+#include "manager/os/definition.hpp"
 
 namespace vbd::instance {
 
@@ -29,7 +30,8 @@ struct AddPlan {
   std::vector<PlannedDisk> disks;
   bool directory_exists = false;
   std::vector<std::string> interrupted;  ///< directories of a killed run of this name, to be settled first
-  std::string warning;                   ///< little space
+  std::optional<os::Definition> definition;  ///< its create script is run
+  std::string warning;                       ///< little space
   Plan lines;
 };
 [[nodiscard]] Result<AddPlan> plan_add(const Manager &manager, const AddSpec &spec);

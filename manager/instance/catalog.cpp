@@ -56,7 +56,14 @@ Entry judge(const config::Pointer &pointer, const FileText &file) {
   if (!record) return entry_of(pointer, State::error, record.error().message());
   Entry entry;
   entry.record = *record;
-  entry.reason = foreign_reason(pointer, *record);
+  const bool renamed =
+      record->uuid == pointer.uuid && is_being_renamed(*record, pointer.name, pointer.directory);
+  if (renamed) {
+    entry.record.name = pointer.name;
+    entry.record.directory = pointer.directory;
+  } else {
+    entry.reason = foreign_reason(pointer, *record);
+  }
   if (!entry.reason.empty()) {
     entry.state = State::foreign;
     entry.record.name = pointer.name;
@@ -69,6 +76,16 @@ Entry judge(const config::Pointer &pointer, const FileText &file) {
 }
 
 }  // namespace
+
+bool is_being_renamed(const InstanceRecord &record, const std::string &name, const std::string &path) {
+  if (!record.operation || record.operation->verb != "rename") return false;
+  const auto &details = record.operation->details;
+  const auto is = [&](const char *key, const std::string &value) {
+    const auto found = details.find(key);
+    return found != details.end() && found->second == value;
+  };
+  return (is("from", name) || is("to", name)) && (is("from_directory", path) || is("to_directory", path));
+}
 
 const char *state_text(State state) {
   switch (state) {

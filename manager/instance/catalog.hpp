@@ -27,7 +27,6 @@ inline constexpr ErrorKind kUnreachable{"instance.unreachable", Exit::failed};
 inline constexpr ErrorKind kClaimed{"instance.claimed", Exit::busy};
 inline constexpr ErrorKind kReuse{"instance.reuse", Exit::refused};
 inline constexpr ErrorKind kConfirm{"usage.confirm", Exit::usage};
-inline constexpr ErrorKind kOsUnsupported{"instance.os_install", Exit::refused};
 
 inline constexpr const char *kInstanceFile = "instance.yaml";
 inline constexpr std::size_t kInstanceFileLimit = 1u << 20;
@@ -44,6 +43,11 @@ struct Entry {
       false;              ///< error: instance.yaml could not be read; `record` has only what the pointer says
   InstanceRecord record;  ///< as far as it could be read
 };
+
+/// An unfinished rename may have left the record under either name, in either directory: whether the instance
+/// `name` in `path` is meant.
+[[nodiscard]] bool is_being_renamed(const InstanceRecord &record, const std::string &name,
+                                    const std::string &path);
 
 class Catalog {
  public:

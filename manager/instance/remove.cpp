@@ -40,14 +40,6 @@ Result<void> check_claim(const Manager &manager, const InstanceRecord &record) {
       cat("stop or detach it on ", text::printable(record.claim->node)));
 }
 
-Result<void> check_all_unused(const Manager &manager, const InstanceRecord &record, bool assume_unused) {
-  if (auto free = check_claim(manager, record); !free) return free;
-  for (const auto &disk : record.disks) {
-    if (auto unused = check_disk_unused(manager, record, disk, assume_unused); !unused) return unused;
-  }
-  return {};
-}
-
 Plan describe(const config::Settings &settings, const InstanceRecord &record, const RemoveSpec &spec) {
   Plan plan;
   for (const auto &disk : record.disks) {
@@ -80,6 +72,10 @@ Result<void> do_remove(const Manager &manager, const InstanceRecord &known, cons
   if (record->operation && record->operation->verb == "add") {
     if (spec.keep_files) keep_images(*record);
     return undo_add(manager, *site, *record, NamesLock::wanted);
+  }
+  if (record->operation && record->operation->verb != "remove") {
+    return Error(kInterrupted, cat("instance ", spec.name, ": ", record->operation->verb, " was interrupted"),
+                 "try again");
   }
   if (auto unused = check_all_unused(manager, *record, spec.assume_unused); !unused) return unused;
   record->operation = OperationRecord{"remove", sys::now_rfc3339(), {}, false};
@@ -143,6 +139,14 @@ Result<Plan> remove_orphans(const Manager &manager, const RemoveSpec &spec, bool
 
 }  // namespace
 
+Result<void> check_all_unused(const Manager &manager, const InstanceRecord &record, bool assume_unused) {
+  if (auto free = check_claim(manager, record); !free) return free;
+  for (const auto &disk : record.disks) {
+    if (auto unused = check_disk_unused(manager, record, disk, assume_unused); !unused) return unused;
+  }
+  return {};
+}
+
 Result<void> check_disk_unused(const Manager &manager, const InstanceRecord &record, const DiskRecord &disk,
                                bool assume_unused) {
   const LogicalId id = logical_id(record, disk);
@@ -197,9 +201,12 @@ Result<Plan> remove(const Manager &manager, const RemoveSpec &spec, bool dry_run
     // What it made is known to its record alone.
     if (entry = find_settled(manager, spec.name, dry_run); !entry) return entry.error();
   }
+  const bool half_added = entry->record.operation && entry->record.operation->verb == "add";
   const InstanceRecord &record = entry->record;
-  if (auto unused = check_all_unused(manager, record, spec.assume_unused); !unused) return unused.error();
-  const bool half_added = record.operation && record.operation->verb == "add";
+  // What a killed add attached is still its own, and goes with it.
+  auto free =
+      half_added ? check_claim(manager, record) : check_all_unused(manager, record, spec.assume_unused);
+  if (!free) return free.error();
   Plan plan = half_added ? Plan{cat("undo the interrupted add in ", record.directory)}
                          : describe(manager.settings, record, spec);
   if (dry_run) return plan;

@@ -9,6 +9,8 @@
 #include "core/sys/files.hpp"
 #include "manager/instance/grow.hpp"
 #include "manager/instance/modify.hpp"
+#include "manager/instance/reinstall.hpp"
+#include "manager/instance/rename.hpp"
 
 namespace vbd::instance {
 namespace {
@@ -31,6 +33,9 @@ constexpr std::array kSettlers{
             }},
     Settler{"modify", settle_modify},
     Settler{"grow-disk", [](const Manager &manager, Work &work, bool) { return settle_grow(manager, work); }},
+    Settler{"reinstall",
+            [](const Manager &manager, Work &work, bool) { return settle_reinstall(manager, work); }},
+    Settler{"rename", [](const Manager &manager, Work &work, bool) { return settle_rename(manager, work); }},
 };
 
 Result<void> finish(const Manager &manager, Work &work, bool assume_unused) {
@@ -51,7 +56,8 @@ Result<bool> settle(const Manager &manager, const std::string &name, const std::
   if (!directory) return directory.error().is(sys::kNotFound) ? Result<bool>(false) : directory.error();
   auto unlocked = catalog.read_record(directory->get(), path);
   if (!unlocked) return unlocked.error().is(sys::kNotFound) ? Result<bool>(false) : unlocked.error();
-  if (!unlocked->operation || unlocked->name != name || unlocked->directory != path) return false;
+  const bool settled_here = unlocked->name == name && unlocked->directory == path;
+  if (!unlocked->operation || (!settled_here && !is_being_renamed(*unlocked, name, path))) return false;
 
   auto site = open_site(manager.settings, path, std::chrono::milliseconds(0));
   if (!site) return site.error().at(cat(unlocked->operation->verb, " of ", name, " is still running"));
@@ -90,6 +96,10 @@ Result<InstanceRecord> read_again(const Manager &manager, const Site &site, cons
   return record;
 }
 
+void wait_for_rest(const config::Settings &settings, const std::string &path) {
+  (void)open_site(settings, path, kWorkPatience);
+}
+
 Result<Entry> find_settled(const Manager &manager, const std::string &name, bool dry_run) {
   const Catalog catalog(manager.settings);
   auto entry = catalog.find(name);
@@ -98,13 +108,14 @@ Result<Entry> find_settled(const Manager &manager, const std::string &name, bool
   if (!entry->record.operation) return entry;
   if (dry_run)
     return Error(kInterrupted, cat("instance ", name, ": ", entry->reason), "run it without --dry-run");
+  wait_for_rest(manager.settings, entry->record.directory);
   {
     auto names = catalog.lock_names();
     if (!names) return names.error();
     auto settled = settle(manager, name, entry->record.directory, false);
     if (!settled) return settled.error();
   }
-  entry = catalog.find(name);  // an interrupted add is gone now
+  entry = catalog.find(name);  // an interrupted add is gone now, a renamed one has another name
   if (!entry) return entry;
   if (auto workable = check_workable(*entry); !workable) return workable.error();
   if (entry->record.operation)

@@ -28,6 +28,10 @@ struct Work {
 [[nodiscard]] Result<bool> settle(const Manager &manager, const std::string &name, const std::string &path,
                                   bool assume_unused);
 
+/// What a killed run had started (a script, its clean-up) keeps the directory's lock until it has ended:
+/// waits for that, at most kWorkPatience. Before the names lock, for those who hold that do not wait.
+void wait_for_rest(const config::Settings &settings, const std::string &path);
+
 /// kForeign or kUnreachable for an instance that nothing may be done with.
 [[nodiscard]] Result<void> check_workable(const Entry &entry);
 

@@ -8,6 +8,7 @@
 #include "core/sys/files.hpp"
 #include "core/sys/usage.hpp"
 #include "manager/instance/adopt.hpp"
+#include "manager/instance/os_scripts.hpp"
 #include "manager/instance/storage.hpp"
 
 namespace vbd::instance {
@@ -192,10 +193,16 @@ Result<void> forget_site(const Manager &manager, Site &site, const InstanceRecor
 }
 
 Result<void> undo_add(const Manager &manager, Site &site, const InstanceRecord &record, NamesLock names) {
+  // On a full filesystem the claim goes only once the images have made room.
+  auto detached = detach_left(manager, record);
+  if (!detached && !detached.error().is(sys::kNoSpace)) return detached;
   if (auto gone = remove_stale_files(site.directory.get()); !gone) return gone;
   const auto &operation = *record.operation;
   for (const auto &name : operation.files) {
     if (auto gone = remove_created(manager.settings, site, name); !gone) return gone;
+  }
+  if (!detached) {
+    if (detached = detach_left(manager, record); !detached) return detached;
   }
   if (auto back = undo_adoptions(manager, site, record); !back) return back;
   if (operation.made_directory) return forget_site(manager, site, record, names);

@@ -137,7 +137,7 @@ class Add(Sandbox):
         self.assertTrue(os.path.exists(path))
 
     def test_os_without_reuse(self):
-        error = self.fails(5, "instance.os_install", "instance", "add", "-t", "file:driver=loop", "--disk", "0:size=1G",
+        error = self.fails(3, "os.not_found", "instance", "add", "-t", "file:driver=loop", "--disk", "0:size=1G",
                            "-o", "debian-etch", "instance2")
         self.assertIn("debian-etch", error)
         self.assertEqual(os.listdir(self.storage), [])

@@ -21,6 +21,7 @@ STRIDE = 7 if support.SANITIZED else 1
 
 class Injected(Sandbox):
     needs_loops = True
+    stride = STRIDE
 
     def setUp(self):
         super().setUp()
@@ -44,10 +45,10 @@ class Injected(Sandbox):
             if not what(f"{calls}:{{}}:when={number}"):
                 break
             cut += 1
-            number += STRIDE
+            number += self.stride
         else:
             self.fail("no run completed")
-        self.assertGreater(cut, 2 if STRIDE == 1 else 0, "nothing was cut: the test sees no system call")
+        self.assertGreater(cut, 2 if self.stride == 1 else 0, "nothing was cut: the test sees no system call")
 
     def kill_everywhere(self, words, prepare, after, sets=(CHANGES, OPENS)):
         """prepare(); `words` killed before call N; after(killed) checks and cleans up."""

@@ -3,6 +3,7 @@
 
 #include "fixture.hpp"
 #include "manager/hypervisor/profile.hpp"
+#include "manager/os/definition.hpp"
 
 using namespace vbd;
 using namespace vbd::instance;
@@ -85,7 +86,7 @@ TEST_CASE("everything is checked before the first change") {
   refused(f.spec("new", "file:path=" + f.image("a\nb"), {"0:size=1"}), kBadPath);
   refused(f.spec("a/b", "file:", {"0:size=1"}), kBadName);
   refused(f.spec(std::string(230, 'x'), "file:", {"0:size=1"}), kGrammar);
-  refused(with([](AddSpec &s) { s.os = "debian-etch"; }), kOsUnsupported);
+  refused(with([](AddSpec &s) { s.os = "debian-etch"; }), vbd::os::kOsNotFound);
   refused(with([](AddSpec &s) { s.node = "node3"; }), kNoNode);
   refused(with([](AddSpec &s) { s.node = "node2"; }), kOtherNode);
   refused(with([](AddSpec &s) { s.secondary = "node1"; }), kGrammar);
