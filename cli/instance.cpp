@@ -149,7 +149,7 @@ constexpr OptionSpec kAddOptions[] = {
      "name="},
     {"--no-nics", Takes::nothing, "", "no network card, which is so without --net too"},
     {"-n,--node", Takes::value, "NODE[:SECONDARY]", "primary and secondary node; default: this host"},
-    {"-o,--os-type", Takes::value, "OS[+VARIANT]", "guest OS definition"},
+    {"-o,--os-type", Takes::value, "OS[+VARIANT]", "guest OS definition: its create script fills the disks"},
     {"-B,--backend-parameters", Takes::values, "KEY=VALUE,...", "memory, vcpus, ..."},
     {"-H,--hypervisor-parameters", Takes::values, "[HV:]KEY=VALUE,...",
      "parameters of the hypervisor's profile"},
@@ -164,6 +164,7 @@ constexpr std::string_view kAddExamples[] = {
     "vbd instance add -t file:driver=loop --disk 0:size=5G --disk 1:size=10G web1",
     "vbd instance add -t file:driver=blktap,filetype=qcow --disk 0:size=20G,cluster_size=64K db1",
     "vbd instance add -t file:driver=loop --disk 0:size=5G --net 0:mode=bridged,link=br0 web2",
+    "vbd instance add -t file:driver=loop --disk 0:size=2G -o debootstrap+default web2",
     "vbd instance add -t file:path=/xen/instance2,driver=loop,reuse -n node -o debian-etch instance2",
 };
 
