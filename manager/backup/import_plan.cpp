@@ -124,6 +124,7 @@ Result<void> plan_parameters(const Manager &manager, const Description &from, Im
   }
   take(backend, plan.add.backend);
   take(from.hypervisor_parameters, plan.add.hypervisor);
+  if (from.os.empty()) return {};  // parameters of no definition mean nothing
   for (const auto &[key, value] : from.os_parameters) plan.add.os_parameters.emplace(key, value);
   return {};
 }

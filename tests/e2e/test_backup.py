@@ -281,13 +281,23 @@ class FromGaneti(Backup):
         info = self.vbd_json("instance", "info", "inst1.example.com")
         self.assertEqual(info["backend"], {"memory": "256", "vcpus": "2"})
         self.assertEqual(info["hypervisor"], {"kernel_args": "ro 100%"})
-        self.assertEqual(info["os_parameters"], {"dhcp": "yes"})
+        self.assertEqual((info["os"], info["os_parameters"]), (None, {}))  # of no definition
         self.assertEqual([(n["mac"], n["mode"], n["link"]) for n in info["nics"]],
                          [("aa:00:00:9e:4a:38", "bridged", "br0")])
         self.assertEqual([(d["logical_id"][1], d["size"]) for d in info["disks"]], [("FT_RAW", 2 * MiB)])
         with open(self.image("inst1.example.com"), "rb") as f:
             self.assertEqual(f.read(), data)
         self.assertLess(os.stat(self.image("inst1.example.com")).st_blocks * 512, 2 * MiB)
+
+    def test_noop(self):
+        """Debian's definition whose dumps are the disk's bytes; it need not be here."""
+        self.foreign(text=GANETI.replace("os =\n", "os = noop\n"))
+        self.vbd("backup", "import", "inst1.example.com")
+        info = self.vbd_json("instance", "info", "inst1.example.com")
+        self.assertEqual((info["os"], info["os_parameters"]), ("noop", {"dhcp": "yes"}))
+        self.foreign("other", text=GANETI.replace("os =\n", "os = debootstrap+default\n"))
+        self.fails(5, "backup.needs_os", "backup", "import", "--src-dir", "other", "--mac", "generate", "web1")
+        self.vbd("backup", "import", "--src-dir", "other", "--raw", "--mac", "generate", "web1")
 
     def test_refused(self):
         for number, (old, new, expected) in enumerate((
