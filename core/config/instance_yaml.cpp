@@ -172,7 +172,13 @@ Result<void> read_claim(const Fields &fields, InstanceRecord &record) {
 
 Result<void> read_plain(const Fields &fields, InstanceRecord &record) {
   if (auto done = fields.read({{"node", &record.node}, {"created", &record.created}}); !done) return done;
-  return fields.read({{"secondary", &record.secondary}, {"os", &record.os}}, Fields::Need::optional);
+  std::string wanted = "down";
+  auto done = fields.read({{"secondary", &record.secondary}, {"os", &record.os}, {"wanted", &wanted}},
+                          Fields::Need::optional);
+  if (!done) return done;
+  if (wanted != "up" && wanted != "down") return bad_value(*fields.optional("wanted"), "expected up or down");
+  record.wanted_up = wanted == "up";
+  return {};
 }
 
 Error newer(const Node &schema, std::uint64_t number) {
@@ -237,7 +243,7 @@ Result<InstanceHead> parse_instance_head(std::string_view text, const std::strin
 
 Result<InstanceRecord> parse_instance(std::string_view text, const std::string &file) {
   static const std::vector<std::string> kKnown = {
-      "schema",  "uuid",       "name",          "directory", "node", "secondary", "os",   "created",
+      "wanted", "schema",  "uuid",       "name",          "directory", "node", "secondary", "os",   "created",
       "backend", "hypervisor", "os_parameters", "disks",     "nics", "operation", "claim"};
   const auto root = parse_yaml(text, file);
   if (!root) return root.error();
@@ -268,6 +274,7 @@ std::string write_instance(const InstanceRecord &record) {
       "\ndirectory: ", yaml_scalar(record.directory), "\nnode: ", yaml_scalar(record.node), "\n");
   if (!record.secondary.empty()) out += text::cat("secondary: ", yaml_scalar(record.secondary), "\n");
   if (!record.os.empty()) out += text::cat("os: ", yaml_scalar(record.os), "\n");
+  if (record.wanted_up) out += "wanted: up\n";
   out += text::cat("created: ", yaml_scalar(record.created), "\n", lines_of("backend", record.backend, ""),
                    lines_of("hypervisor", record.hypervisor, ""),
                    lines_of("os_parameters", record.os_parameters, ""));

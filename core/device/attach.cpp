@@ -28,7 +28,7 @@ Result<Attachment> join(Disk &disk, const AttachSpec &spec, const plugin::Values
   Record &record = *disk.record;
   const bool writer = !record.read_only || !spec.read_only;
   const bool alone = record.holders.size() == 1 && record.held_by(spec.holder);
-  if (record.read_only != spec.read_only || record.filetype != spec.id.filetype.str() ||
+  if (record.read_only != spec.read_only || record.lent != spec.lend || record.filetype != spec.id.filetype.str() ||
       (writer && !alone && !record.holders.empty())) {
     return held_error(disk, spec.holder, spec.read_only);
   }
@@ -259,10 +259,12 @@ Result<Attachment> make(Disk &disk, const AttachSpec &spec, const plugin::Values
     if (!claimed) return undo(disk, claimed.error().at(disk.place.directory_path));
   }
   Observed observed;
-  auto facts = call_attach(disk, params, shared);
-  if (!facts) return undo(disk, facts.error());
-  observed.facts = std::move(*facts);
-  disk.record->node = observed.facts.text("node");
+  if (!spec.lend) {
+    auto facts = call_attach(disk, params, shared);
+    if (!facts) return undo(disk, facts.error());
+    observed.facts = std::move(*facts);
+    disk.record->node = observed.facts.text("node");
+  }
   disk.record->phase = Record::Phase::attached;
   if (auto written = disk.records.write(*disk.record); !written) return undo(disk, written.error());
   return attachment_of(*disk.record, observed);
@@ -285,6 +287,7 @@ Result<Attachment> attach_anew(Disk &disk, const AttachSpec &spec, const plugin:
   disk.record->block_size = spec.block_size;
   disk.record->options = without_secrets(*disk.driver, params);
   disk.record->properties = std::move(*properties);
+  disk.record->lent = spec.lend;
   if (spec.dry_run) return attachment_of(*disk.record, {});
   return make(disk, spec, params, instance, filesystem->shared);
 }

@@ -39,10 +39,13 @@ struct AttachSpec {
   std::uint32_t block_size = 512;
   bool dry_run = false;
   bool locked = false;  ///< the caller holds the operation lock of the image's directory
+  /// Checked, recorded and claimed like an attachment, but no device is made: whoever the holder starts opens
+  /// the image itself. The image lock is free when this returns.
+  bool lend = false;
 };
 
 struct Attachment {
-  std::string node;  ///< "/dev/loop3"
+  std::string node;  ///< "/dev/loop3"; "" of an image that was lent
   bool read_only = false;
   std::vector<std::string> holders;
   plugin::Facts facts;  ///< backend, direct_io, block_size, ...

@@ -114,6 +114,10 @@ Record new_record(const Disk &disk) {
 
 Result<Observed> observe(Disk &disk) {
   Observed observed;
+  if (disk.record && disk.record->lent) {  // the driver has no part in it
+    observed.state = Status::State::attached;
+    return observed;
+  }
   if (disk.driver->driver()->query == nullptr) {
     // A driver that can't be asked: the record is all that is known.
     if (disk.record && disk.record->phase != Record::Phase::attaching && !disk.record->node.empty()) {
@@ -153,6 +157,7 @@ Result<plugin::Facts> call_attach(Disk &disk, const plugin::Values &params, bool
 }
 
 Result<void> call_detach(Disk &disk) {
+  if (disk.record->lent) return {};
   if (disk.driver->driver()->detach == nullptr && disk.record->node.empty()) return {};  // it made nothing
   plugin::CallContext context = make_context(disk, true);
   auto done = disk.driver->call(disk.driver->driver()->detach, "detach", make_request(disk), &context);

@@ -36,6 +36,7 @@ struct Record {
   std::map<std::string, std::string> state;  ///< the driver's own
   bool claimed = false;                      ///< instance.yaml carries a claim for this attachment
   std::string boot_id;
+  bool lent = false;  ///< no device: the holder's guest has opened the image itself
 
   [[nodiscard]] bool held_by(const std::string &holder) const;
   void drop_holder(const std::string &holder);

@@ -110,6 +110,7 @@ std::string write_record_json(const Record &record) {
   value.set("state", map_value(record.state));
   value.set("claimed", record.claimed);
   value.set("boot_id", record.boot_id);
+  if (record.lent) value.set("lent", true);
   return json::dump(value) + "\n";
 }
 
@@ -134,6 +135,7 @@ Result<Record> parse_record_json(std::string_view text, const std::string &file)
   record.state = reader.map("state");
   record.claimed = reader.flag("claimed");
   record.boot_id = reader.text("boot_id");
+  record.lent = value->find("lent") != nullptr && reader.flag("lent");
   if (reader.bad().empty()) return record;
   return Error(kBadRecord,
                text::cat(text::printable(file), ": \"", reader.bad(), "\" is missing or of a wrong kind"),

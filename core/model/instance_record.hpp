@@ -55,6 +55,7 @@ struct InstanceRecord {
   std::string node, secondary;  ///< secondary may be ""
   std::string os;               ///< "debian-etch", "debootstrap+default", ""
   std::string created;          ///< RFC 3339, UTC
+  bool wanted_up = false;       ///< it was started and not stopped: that it does not run is an error
   std::map<std::string, std::string> backend, hypervisor, os_parameters;
   std::vector<DiskRecord> disks;
   std::vector<NicRecord> nics;

@@ -5,6 +5,7 @@
 #include "core/config/yaml.hpp"
 #include "core/model/instance_record.hpp"
 #include "core/sys/files.hpp"
+#include "manager/hypervisor/commands_yaml.hpp"
 
 namespace vbd::hypervisor {
 namespace {
@@ -12,9 +13,9 @@ namespace {
 using text::cat;
 
 constexpr std::size_t kProfileLimit = 65536;
-const std::vector<std::string> kKeys = {"summary", "dialect",        "vdev_prefix", "quote", "device_disk",
-                                        "disk",    "disk_separator", "nics",        "nic",   "nic_separator",
-                                        "no_nics", "config",         "defaults"};
+const std::vector<std::string> kKeys = {
+    "summary", "dialect", "vdev_prefix",   "quote",   "device_disk", "disk",     "disk_separator",
+    "nics",    "nic",     "nic_separator", "no_nics", "config",      "defaults", "commands"};
 
 /// Names of the profiles that are there, for suggestions.
 std::vector<std::string> installed(const std::vector<std::string> &directories) {
@@ -93,13 +94,25 @@ Result<Profile> parse_profile(const std::string &content, const std::string &nam
   if (auto read = read_text_keys(*root, profile); !read) return read.error();
   if (auto read = read_map(*root, "defaults", "parameters", profile.defaults); !read) return read.error();
   if (auto read = read_map(*root, "nics", "modes of network cards", profile.nics); !read) return read.error();
+  if (const auto *commands = root->find("commands")) {
+    if (auto read = read_commands(*commands, profile.commands); !read) return read.error();
+  }
   if (auto good = check_profile(profile, path); !good) return good.error();
   return profile;
+}
+
+Result<Profile> load_file(const std::string &path) {
+  auto content = sys::read_file(path, kProfileLimit);
+  if (!content) return content.error();
+  std::string name = sys::base_name(path);
+  if (name.ends_with(".yaml")) name.erase(name.size() - 5);
+  return parse_profile(*content, name, path);
 }
 
 }  // namespace
 
 Result<Profile> load_profile(const std::string &name, const std::vector<std::string> &directories) {
+  if (name.starts_with('/')) return load_file(name);
   const std::string shown = text::printable(name);
   if (auto good = check_instance_name(name); !good) {  // the same characters keep it inside its directory
     return Error(kNoProfile, cat("hypervisor '", shown, "': not a name of a profile"));

@@ -3,6 +3,7 @@
 // and how a disk is written there. Format: docs/hypervisor-profiles.md. Read-only after loading; thread-safe.
 #pragma once
 
+#include <chrono>
 #include <map>
 #include <set>
 #include <string>
@@ -17,6 +18,25 @@ inline constexpr ErrorKind kNoProfile{"hypervisor.not_found", Exit::not_found};
 inline constexpr ErrorKind kBadProfile{"hypervisor.profile", Exit::usage};
 inline constexpr ErrorKind kBadParameter{"hypervisor.parameter", Exit::usage};
 inline constexpr ErrorKind kCannotQuote{"hypervisor.quote", Exit::refused};
+inline constexpr ErrorKind kCannotRun{"hypervisor.cannot_run", Exit::refused};
+
+/// What starts guests and asks for them. Each word may hold {name} {config} {run_dir} {control} {vdev}
+/// {size}; the word {arguments} alone becomes the words of the config file.
+struct Commands {
+  /// none: the profile only writes config files. process: the guest is the process that `start` is.
+  /// toolstack: `start` returns when the guest is there, and `status` knows it.
+  enum class Kind { none, process, toolstack };
+  Kind kind = Kind::none;
+  bool qmp = false;  ///< process: QEMU's monitor at {control}; stop, reset, resume and grow are its commands
+  std::vector<std::string> start, paused, stop, destroy, reboot, reset, resume, status, grow;
+  std::vector<std::string> needs;             ///< paths that are there where this hypervisor runs
+  std::size_t status_skip = 0;                ///< lines at the top of the answer that are no guests
+  std::size_t status_word = 2;                ///< of a line, from 1: the state; the first word is the name
+  std::map<std::string, std::string> states;  ///< the hypervisor's word -> "running", "error: why", ...
+  bool opens_files = false;   ///< a driver's own string is given to it, and it opens the image itself
+  bool locks_images = false;  ///< and holds QEMU's locks on what it opened
+  std::chrono::seconds start_timeout{120};
+};
 
 struct Profile {
   std::string name, summary;
@@ -34,10 +54,11 @@ struct Profile {
   std::string no_nics;  ///< {nics} of an instance without cards; "": no value
   std::string config;   ///< template: {name} {disks} and parameters; see render_config
   std::map<std::string, std::string> defaults;  ///< parameters of -B and -H that have a default
+  Commands commands;
 };
 
 /// NAME.yaml in the first of `directories` that has it (/etc/vbdkit/hypervisors, then
-/// PREFIX/share/vbdkit/hypervisors).
+/// PREFIX/share/vbdkit/hypervisors), or the file itself when `name` is a full path.
 [[nodiscard]] Result<Profile> load_profile(const std::string &name,
                                            const std::vector<std::string> &directories);
 
@@ -59,7 +80,9 @@ struct Profile {
                                           const std::string &where);
 
 struct GuestDisk {
-  std::string text;  ///< rendered for the dialect, or by node_disk
+  std::string text;       ///< rendered for the dialect, or by node_disk
+  std::string vdev = {};  ///< as the guest's config names it
+  bool read_only = false;
 };
 /// The config file's text. Every value is quoted for the file, and what can't be quoted is refused
 /// (kCannotQuote). A line of the template whose parameter has no value is left out.

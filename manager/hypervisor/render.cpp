@@ -84,7 +84,11 @@ Result<std::string> render_disks(const Profile &profile, const std::vector<Guest
     auto text = quoted(profile, disk.text, "disk");
     if (!text) return text.error();
     auto line = fill(profile.disk, [&](const std::string &key) -> Result<std::optional<std::string>> {
-      return key == "disk" ? std::optional(*text) : std::nullopt;
+      if (key == "disk") return std::optional(*text);
+      if (key == "vdev") return std::optional(disk.vdev);
+      if (key == "access") return std::optional<std::string>(disk.read_only ? "ro" : "rw");
+      if (key == "readonly") return std::optional<std::string>(disk.read_only ? "on" : "off");
+      return std::nullopt;
     });
     if (!line) return line.error();
     if (!out.empty()) out += profile.disk_separator;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Disk strings of FD_BLKTAP. Today's Xen ignores the prefixes tap: and aio: (xl-disk-configuration(5)): a raw
 // tap:aio: becomes the block script's loop device, everything else goes to QEMU. So that the image is really
-// served from user space, dialect xl names the back end.
+// served from user space, dialect xl names the back end. Dialect qemu is the first words of a -drive.
 #include "driver.hpp"
 
 namespace blktap {
@@ -55,6 +55,26 @@ std::int32_t xl(const Call &call, std::string &disk) {
   return VBD_OK;
 }
 
+/// QEMU opens the file itself, with explicit drivers, so that no part of the path can mean a protocol; a comma
+/// is written twice in such a string, which is refused rather than tried.
+std::int32_t qemu(const Call &call, std::string &disk) {
+  if (call.request->node != nullptr) {
+    disk = std::string("file=") + call.request->node + ",format=raw";
+    return VBD_OK;
+  }
+  const std::string tap = call.tap(), path = call.request->image;
+  const std::string format = tap == "aio" ? "raw" : tap;
+  if (format != "raw" && format != "qcow" && format != "qcow2") return unsupported(call);
+  for (const char c : path) {
+    if (c == ',' || static_cast<unsigned char>(c) < 0x20 || c == 0x7f) {
+      return vbdkit::fail(call.err, VBD_E_REFUSED, "blktap.path", 0, "%s: QEMU's -drive can't carry this path",
+                          path.c_str());
+    }
+  }
+  disk = "driver=" + format + ",file.driver=file,file.locking=on,file.filename=" + path;
+  return VBD_OK;
+}
+
 }  // namespace
 
 std::int32_t render(const Call &call) {
@@ -65,9 +85,11 @@ std::int32_t render(const Call &call) {
     status = xm(call, disk);
   } else if (dialect == "xl") {
     status = xl(call, disk);
+  } else if (dialect == "qemu") {
+    status = qemu(call, disk);
   } else {
     return vbdkit::fail(call.err, VBD_E_NOTSUP, "blktap.dialect", 0,
-                        "dialect \"%s\" is unknown to FD_BLKTAP; it writes xm and xl", dialect.data());
+                        "dialect \"%s\" is unknown to FD_BLKTAP; it writes xm, xl and qemu", dialect.data());
   }
   if (status != VBD_OK) return status;
   vbdkit::Sink out(call.sink);

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: MIT
+// A lock file whose open, locked descriptor is handed to a long-lived process: the lock lives exactly as long
+// as that process and those that inherit from it, so it is found again also when whoever started it was
+// killed before it could write down a process id. Thread-safe.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "core/base/result.hpp"
+#include "core/sys/fd.hpp"
+#include "core/sys/run.hpp"
+
+namespace vbd::sys {
+
+/// Made when missing, and locked; kLocked while a process still has it.
+[[nodiscard]] Result<Fd> make_guard(int directory, const std::string &name);
+/// Processes other than this one that have it locked; none when the file is missing. An error when it is
+/// locked and nobody can be seen to have it (without root).
+[[nodiscard]] Result<std::vector<Process>> guarded_processes(int directory, const std::string &name);
+
+}  // namespace vbd::sys

@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: MIT
+// The key `commands` of a profile. Private to this room.
+#pragma once
+
+#include "core/config/yaml.hpp"
+#include "manager/hypervisor/profile.hpp"
+
+namespace vbd::hypervisor {
+
+/// Checked: what a guest of this kind can't do without is there.
+[[nodiscard]] Result<void> read_commands(const config::Node &node, Commands &commands);
+
+}  // namespace vbd::hypervisor

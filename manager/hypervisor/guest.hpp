@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: MIT
+// A guest under its hypervisor: started, asked, stopped, told. Programs run through the Runner, as argument
+// vectors of the profile. Not thread-safe.
+#pragma once
+
+#include <chrono>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/base/result.hpp"
+#include "core/sys/run.hpp"
+#include "manager/hypervisor/profile.hpp"
+
+namespace vbd::hypervisor {
+
+inline constexpr ErrorKind kStartFailed{"hypervisor.start_failed", Exit::failed};
+inline constexpr ErrorKind kAbsent{"hypervisor.absent", Exit::failed};
+
+inline constexpr const char *kConfigFile = "config";
+inline constexpr const char *kControlSocket = "control";
+inline constexpr const char *kLogFile = "log";
+inline constexpr const char *kGuardFile = "guard";  ///< locked by the guest's process as long as it lives
+
+/// A guest of this host. Its private directory holds the config file, the log, the control socket.
+struct Guest {
+  const Profile &profile;
+  sys::Runner &runner;
+  std::string name;
+  std::string directory;
+  sys::Process process = {};  ///< of a guest that is a process, when it is known
+};
+
+/// What the hypervisor says.
+struct GuestStatus {
+  enum class State { absent, running, paused, stopped, error };
+  State state = State::absent;
+  std::string reason;
+  [[nodiscard]] bool there() const { return state != State::absent; }
+};
+
+/// kAbsent when this host can't run guests of the profile: kCannotRun when it only writes config files.
+[[nodiscard]] Result<void> check_present(const Profile &profile);
+
+/// The config file is there. Returns when the guest runs; `process` is set as soon as it is known, also when
+/// the start then fails (kStartFailed with the last lines of its log). `guard`: a locked descriptor that the
+/// process inherits.
+[[nodiscard]] Result<void> start_guest(Guest &guest, const std::string &config, bool paused, int guard);
+
+/// An error when the hypervisor can't be asked.
+[[nodiscard]] Result<GuestStatus> guest_status(const Guest &guest, std::chrono::milliseconds patience);
+/// Of all guests of a toolstack at once, by name.
+[[nodiscard]] Result<std::map<std::string, GuestStatus>> toolstack_status(const Profile &profile,
+                                                                          sys::Runner &runner);
+
+/// Asks it to shut down; returns at once.
+[[nodiscard]] Result<void> ask_stop(const Guest &guest);
+/// Ends it; returns when it is gone.
+[[nodiscard]] Result<void> destroy_guest(const Guest &guest);
+/// True when it is gone, or has shut down and waits to be destroyed, within `patience`.
+[[nodiscard]] Result<bool> wait_down(const Guest &guest, std::chrono::milliseconds patience);
+
+/// Runs `commands` (resume, reset, reboot, grow) with its values; false when the profile has none.
+[[nodiscard]] Result<bool> tell_guest(const Guest &guest, const std::vector<std::string> &commands,
+                                      const std::map<std::string, std::string> &values = {});
+
+/// The words of a config file that was quoted for shell-args: the inverse of render_config. kBadProfile for a
+/// quote that is not closed.
+[[nodiscard]] Result<std::vector<std::string>> split_arguments(const std::string &config);
+
+}  // namespace vbd::hypervisor

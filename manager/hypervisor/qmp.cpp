@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: MIT
+#include "manager/hypervisor/qmp.hpp"
+
+#include "core/base/text.hpp"
+
+namespace vbd::hypervisor {
+namespace {
+
+/// A guest that sends events all the time must not keep us.
+constexpr int kMostEvents = 1000;
+
+}  // namespace
+
+Result<Qmp> Qmp::open(const std::string &socket, std::chrono::milliseconds patience) {
+  auto connected = sys::LineSocket::connect(socket, patience);
+  if (!connected) return connected.error();
+  Qmp qmp(std::move(*connected));
+  auto greeting = qmp.socket_.read_line(patience);
+  if (!greeting) return greeting.error();
+  auto entered = qmp.execute(R"({"execute": "qmp_capabilities"})", patience);
+  if (!entered) return entered.error();
+  return qmp;
+}
+
+Result<json::Value> Qmp::execute(const std::string &command, std::chrono::milliseconds patience) {
+  if (auto sent = socket_.write_line(command, patience); !sent) return sent.error();
+  for (int i = 0; i < kMostEvents; ++i) {
+    auto line = socket_.read_line(patience);
+    if (!line) return line.error();
+    auto answer = json::parse(*line);
+    if (!answer) return answer.error().at("QEMU's monitor");
+    if (const json::Value *returned = answer->find("return")) return *returned;
+    const json::Value *error = answer->find("error");
+    if (error == nullptr) continue;
+    const json::Value *why = error->find("desc");
+    const bool said = why != nullptr && why->as_string() != nullptr;
+    return Error(kRefusedByGuest,
+                 text::cat("QEMU refused ", text::printable(command), ": ",
+                           said ? text::printable(*why->as_string()) : std::string("no reason given")));
+  }
+  return Error(sys::kHelperTimeout, "QEMU's monitor: nothing but events");
+}
+
+Result<std::string> qmp_status(const std::string &socket, std::chrono::milliseconds patience) {
+  auto qmp = Qmp::open(socket, patience);
+  if (!qmp) return qmp.error();
+  auto answer = qmp->execute(R"({"execute": "query-status"})", patience);
+  if (!answer) return answer.error();
+  const json::Value *status = answer->find("status");
+  if (status == nullptr || status->as_string() == nullptr) {
+    return Error(kRefusedByGuest, "QEMU's monitor: query-status without a status");
+  }
+  return *status->as_string();
+}
+
+}  // namespace vbd::hypervisor
