@@ -13,20 +13,42 @@
 #include "cli/report/report.hpp"
 #include "cli/session.hpp"
 #include "cli/terminal.hpp"
+#include "core/base/log.hpp"
 #include "core/base/text.hpp"
+#include "manager/instance/live.hpp"
 
 namespace vbd::cli {
 namespace {
 
 constexpr std::string_view kStates = "running,stopped,error,unreachable,foreign,interrupted";
 
+/// A host without the hypervisor keeps instances too: then it is said, and fine.
+Result<instance::Plan> start_added(Session &session, const std::string &name) {
+  if (auto can = instance::check_can_start(session.manager()); !can) {
+    log::warn(text::cat("instance ", name, ": not started: ", can.error().message()));
+    return instance::Plan{};
+  }
+  if (session.dry_run()) return instance::Plan{text::cat("start ", name)};
+  auto started = instance::start(session.manager(), {name, false}, false);
+  if (started) return started;
+  return started.error().at("added, but not started").with_hint(text::cat("vbd instance start ", name));
+}
+
 Result<Outcome> add(Session &session) {
   const auto spec = add_spec(session.args(), session.settings());
   if (!spec) return spec.error();
   const auto steps = instance::add(session.manager(), *spec, session.dry_run());
   if (!steps) return steps.error();
-  return report::plan(session.json(), *steps, session.dry_run(),
-                      text::cat("instance ", spec->name, ": added"));
+  auto all = *steps;
+  bool started = false;
+  if (!spec->no_start) {
+    auto done = start_added(session, spec->name);
+    if (!done) return done.error();
+    started = !done->empty();
+    all.insert(all.end(), done->begin(), done->end());
+  }
+  return report::plan(session.json(), all, session.dry_run(),
+                      text::cat("instance ", spec->name, started ? ": added and started" : ": added"));
 }
 
 /// --state and --name leave out the others; each may be repeated.
@@ -61,6 +83,7 @@ Result<Outcome> list(Session &session) {
   if (!fields) return fields.error();
   auto entries = instance::Catalog(session.settings()).list();
   if (!entries) return entries.error();
+  instance::see_live(session.manager(), *entries);
   if (auto kept = keep_wanted(session.args(), *entries); !kept) return kept.error();
   report::ListLook look{*fields, session.args().has("no-headers"), session.args().value("separator"),
                         session.color()};
@@ -83,7 +106,7 @@ report::DiskView view_of(Session &session, const instance::Entry &entry, const D
   if (!status) {
     view.problem = status.error().message();
   } else if (status->state == device::Status::State::attached) {
-    view.device = status->attachment.node;
+    if (!status->attachment.node.empty()) view.device = status->attachment.node;
   } else if (status->state == device::Status::State::broken) {
     view.problem = status->reason;
   }
@@ -91,11 +114,13 @@ report::DiskView view_of(Session &session, const instance::Entry &entry, const D
 }
 
 Result<Outcome> info(Session &session) {
-  const auto entry = instance::Catalog(session.settings()).find(session.args().value("NAME"));
-  if (!entry) return entry.error();
+  auto found = instance::Catalog(session.settings()).find(session.args().value("NAME"));
+  if (!found) return found.error();
+  std::vector<instance::Entry> entry{*std::move(found)};
+  instance::see_live(session.manager(), entry);
   std::vector<report::DiskView> disks;
-  for (const DiskRecord &disk : entry->record.disks) disks.push_back(view_of(session, *entry, disk));
-  return report::instance(session.json(), *entry, disks);
+  for (const DiskRecord &disk : entry[0].record.disks) disks.push_back(view_of(session, entry[0], disk));
+  return report::instance(session.json(), entry[0], disks);
 }
 
 /// On a terminal the plan is shown and confirmed; without one --yes must have been given.
@@ -155,7 +180,8 @@ constexpr OptionSpec kAddOptions[] = {
      "parameters of the hypervisor's profile"},
     {"-O,--os-parameters", Takes::values, "KEY=VALUE,...", "parameters of the guest OS definition"},
     {"--no-install", Takes::nothing, "", "do not run the guest OS definition's create script"},
-    {"--no-start", Takes::nothing, "", "do not start the instance"},
+    {"--no-start", Takes::nothing, "",
+     "do not start the instance; a host without the hypervisor never starts it"},
     {"--no-name-check,--no-ip-check", Takes::nothing, "", "accepted; vbd looks up no names and no addresses"},
 };
 constexpr ArgumentSpec kNewName[] = {{"NAME", "the new instance's name"}};
@@ -232,6 +258,7 @@ std::span<const VerbSpec> instance_verbs() {
                             instance_register_verb, instance_reinstall_verb, instance_rename_verb}) {
       all.push_back(verb());
     }
+    for (const auto &verb : instance_live_verbs()) all.push_back(verb);
     return all;
   }();
   return verbs;

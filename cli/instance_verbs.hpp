@@ -2,6 +2,8 @@
 // Verbs of `vbd instance` that have a file of their own.
 #pragma once
 
+#include <vector>
+
 #include "cli/grammar.hpp"
 
 namespace vbd::cli {
@@ -14,5 +16,8 @@ namespace vbd::cli {
 [[nodiscard]] VerbSpec instance_register_verb();
 [[nodiscard]] VerbSpec instance_reinstall_verb();
 [[nodiscard]] VerbSpec instance_rename_verb();
+
+/// start, stop, reboot and their other names.
+[[nodiscard]] std::vector<VerbSpec> instance_live_verbs();
 
 }  // namespace vbd::cli

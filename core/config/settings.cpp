@@ -84,6 +84,16 @@ Result<void> set_name(Settings &settings, const Node &node) {
   return {};
 }
 
+/// A name, or the full path of a profile.
+Result<void> set_hypervisor(Settings &settings, const Node &node) {
+  auto value = as_text(node);
+  if (!value) return value.error();
+  if (!value->starts_with('/')) return set_name<&Settings::hypervisor>(settings, node);
+  if (!text::is_printable_utf8(*value)) return bad_value(node, "a path with a control character");
+  settings.hypervisor = *std::move(value);
+  return {};
+}
+
 Result<void> set_references(Settings &settings, const Node &node) {
   const auto value = as_text(node);
   if (!value) return value.error();
@@ -168,7 +178,7 @@ constexpr std::array<Key, 19> kKeys = {{
     {"default_filetype", set_constant<&Settings::default_filetype, PluginKind::filetype>},
     {"plugins", set_plugins},
     {"references", set_references},
-    {"hypervisor", set_name<&Settings::hypervisor>},
+    {"hypervisor", set_hypervisor},
     {"node", set_name<&Settings::node>},
     {"nodes", set_nodes},
     {"os_search_path", set_directories<&Settings::os_search_path>},

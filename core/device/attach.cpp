@@ -28,8 +28,8 @@ Result<Attachment> join(Disk &disk, const AttachSpec &spec, const plugin::Values
   Record &record = *disk.record;
   const bool writer = !record.read_only || !spec.read_only;
   const bool alone = record.holders.size() == 1 && record.held_by(spec.holder);
-  if (record.read_only != spec.read_only || record.lent != spec.lend || record.filetype != spec.id.filetype.str() ||
-      (writer && !alone && !record.holders.empty())) {
+  if (record.read_only != spec.read_only || record.lent != spec.lend ||
+      record.filetype != spec.id.filetype.str() || (writer && !alone && !record.holders.empty())) {
     return held_error(disk, spec.holder, spec.read_only);
   }
   if (record.block_size != spec.block_size) {

@@ -9,7 +9,7 @@ namespace {
 using text::cat;
 
 constexpr std::uint64_t kMaxTimeout = 3600;  // seconds
-const std::vector<std::string> kKeys = {
+const std::vector<std::string> kCommandKeys = {
     "guest",       "control",     "start",  "paused",      "stop",         "destroy",
     "reboot",      "reset",       "resume", "status",      "grow",         "needs",
     "status_skip", "status_word", "states", "opens_files", "locks_images", "start_timeout"};
@@ -114,7 +114,7 @@ Result<void> check_complete(const config::Node &node, const Commands &commands) 
 
 Result<void> read_commands(const config::Node &node, Commands &commands) {
   if (node.kind != config::Node::Kind::map) return bad(node, "expected a map");
-  if (auto known = config::check_keys(node, kKeys); !known) return known;
+  if (auto known = config::check_keys(node, kCommandKeys); !known) return known;
   for (const auto &done :
        {read_kind(node, commands), read_lists(node, commands), read_numbers(node, commands),
         read_flags(node, commands), read_states(node, commands)}) {

@@ -88,7 +88,7 @@ Result<std::string> render_disks(const Profile &profile, const std::vector<Guest
       if (key == "vdev") return std::optional(disk.vdev);
       if (key == "access") return std::optional<std::string>(disk.read_only ? "ro" : "rw");
       if (key == "readonly") return std::optional<std::string>(disk.read_only ? "on" : "off");
-      return std::nullopt;
+      return std::optional<std::string>{};
     });
     if (!line) return line.error();
     if (!out.empty()) out += profile.disk_separator;

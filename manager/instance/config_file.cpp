@@ -2,6 +2,7 @@
 #include "core/base/text.hpp"
 #include "manager/hypervisor/profile.hpp"
 #include "manager/instance/lifecycle.hpp"
+#include "manager/instance/live.hpp"
 #include "manager/instance/site.hpp"
 
 namespace vbd::instance {
@@ -17,13 +18,27 @@ Result<hypervisor::GuestDisk> render_disk(const Manager &manager, const hypervis
                           hypervisor::guest_vdev(profile, disk.vdev), read_only, disk.driver_options};
   auto text = device::render({manager.settings, manager.registry}, spec);
   if (!text) return text.error();
-  if (!text->starts_with("/dev/")) return hypervisor::GuestDisk{*text};
+  const std::string vdev = hypervisor::guest_vdev(profile, disk.vdev);
+  if (!text->starts_with("/dev/")) return hypervisor::GuestDisk{*text, vdev, read_only};
   auto node = hypervisor::node_disk(profile, *text, disk.vdev, read_only);
   if (!node) return node.error();
-  return hypervisor::GuestDisk{*node};
+  return hypervisor::GuestDisk{*node, vdev, read_only};
 }
 
 }  // namespace
+
+Result<std::string> render_for(const Manager &manager, const hypervisor::Profile &profile,
+                               const InstanceRecord &record) {
+  std::vector<hypervisor::GuestDisk> disks;
+  for (const auto &disk : record.disks) {
+    auto rendered = render_disk(manager, profile, record, disk);
+    if (!rendered) return rendered.error();
+    disks.push_back(std::move(*rendered));
+  }
+  auto parameters = record.hypervisor;
+  parameters.insert(record.backend.begin(), record.backend.end());
+  return hypervisor::render_config(profile, record.name, parameters, disks, record.nics);
+}
 
 Result<std::string> config_file(const Manager &manager, const std::string &name) {
   auto entry = Catalog(manager.settings).find(name);
@@ -42,15 +57,7 @@ Result<std::string> config_file(const Manager &manager, const std::string &name)
   }
   auto profile = hypervisor::load_profile(manager.settings.hypervisor, manager.profile_dirs);
   if (!profile) return profile.error();
-  std::vector<hypervisor::GuestDisk> disks;
-  for (const auto &disk : record.disks) {
-    auto rendered = render_disk(manager, *profile, record, disk);
-    if (!rendered) return rendered.error();
-    disks.push_back(std::move(*rendered));
-  }
-  auto parameters = record.hypervisor;
-  parameters.insert(record.backend.begin(), record.backend.end());
-  return hypervisor::render_config(*profile, name, parameters, disks, record.nics);
+  return render_for(manager, *profile, record);
 }
 
 }  // namespace vbd::instance

@@ -11,6 +11,7 @@
 #include "core/sys/files.hpp"
 #include "core/sys/host.hpp"
 #include "core/sys/usage.hpp"
+#include "manager/instance/live.hpp"
 #include "manager/instance/settle.hpp"
 #include "manager/instance/site.hpp"
 #include "manager/instance/storage.hpp"
@@ -141,6 +142,7 @@ Result<Plan> remove_orphans(const Manager &manager, const RemoveSpec &spec, bool
 
 Result<void> check_all_unused(const Manager &manager, const InstanceRecord &record, bool assume_unused) {
   if (auto free = check_claim(manager, record); !free) return free;
+  if (auto down = check_down(manager, record); !down) return down;
   for (const auto &disk : record.disks) {
     if (auto unused = check_disk_unused(manager, record, disk, assume_unused); !unused) return unused;
   }

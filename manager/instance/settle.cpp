@@ -8,6 +8,7 @@
 #include "core/base/text.hpp"
 #include "core/sys/files.hpp"
 #include "manager/instance/grow.hpp"
+#include "manager/instance/live.hpp"
 #include "manager/instance/modify.hpp"
 #include "manager/instance/reinstall.hpp"
 #include "manager/instance/rename.hpp"
@@ -25,6 +26,8 @@ struct Settler {
 };
 
 constexpr std::array kSettlers{
+    Settler{"start", [](const Manager &manager, Work &work, bool) { return settle_live(manager, work); }},
+    Settler{"stop", [](const Manager &manager, Work &work, bool) { return settle_live(manager, work); }},
     Settler{"add", [](const Manager &manager, Work &work,
                       bool) { return undo_add(manager, work.site, work.record, NamesLock::held); }},
     Settler{"remove",

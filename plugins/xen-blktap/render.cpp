@@ -55,8 +55,8 @@ std::int32_t xl(const Call &call, std::string &disk) {
   return VBD_OK;
 }
 
-/// QEMU opens the file itself, with explicit drivers, so that no part of the path can mean a protocol; a comma
-/// is written twice in such a string, which is refused rather than tried.
+/// QEMU opens the file itself, with explicit drivers, so that no part of the path can mean a protocol; a
+/// comma is written twice in such a string, which is refused rather than tried.
 std::int32_t qemu(const Call &call, std::string &disk) {
   if (call.request->node != nullptr) {
     disk = std::string("file=") + call.request->node + ",format=raw";
@@ -67,8 +67,8 @@ std::int32_t qemu(const Call &call, std::string &disk) {
   if (format != "raw" && format != "qcow" && format != "qcow2") return unsupported(call);
   for (const char c : path) {
     if (c == ',' || static_cast<unsigned char>(c) < 0x20 || c == 0x7f) {
-      return vbdkit::fail(call.err, VBD_E_REFUSED, "blktap.path", 0, "%s: QEMU's -drive can't carry this path",
-                          path.c_str());
+      return vbdkit::fail(call.err, VBD_E_REFUSED, "blktap.path", 0,
+                          "%s: QEMU's -drive can't carry this path", path.c_str());
     }
   }
   disk = "driver=" + format + ",file.driver=file,file.locking=on,file.filename=" + path;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "manager/hypervisor/profile.hpp"
+#include "manager/hypervisor/guest.hpp"
 
 #include <doctest/doctest.h>
 #include <unistd.h>
@@ -52,11 +53,18 @@ TEST_CASE("the shipped xen profile writes a config that xl reads") {
 
 TEST_CASE("the shipped qemu profile writes shell words") {
   const Profile qemu = shipped("qemu");
-  auto text = render_config(qemu, "web1", {{"kernel_args", "it's"}}, {{"file=/dev/loop1,format=raw"}});
+  auto text =
+      render_config(qemu, "web1", {{"kernel_args", "it's"}}, {{"file=/dev/loop1,format=raw", "sda", true}});
   REQUIRE(text.ok());
-  CHECK(*text ==
-        "-name web1\n-machine q35\n-m 128\n-smp 1\n-append 'it'\\''s'\n-nic none\n-drive "
-        "file=/dev/loop1,format=raw\n");
+  CHECK(
+      *text ==
+      "-name web1\n-machine q35,accel=kvm:tcg\n-m 128\n-smp 1\n-append 'it'\\''s'\n-vga std\n-display none\n"
+      "-nic none\n-drive file=/dev/loop1,format=raw,if=virtio,id=sda,readonly=on,cache=none,werror=stop\n");
+  auto words = split_arguments(*text);
+  REQUIRE(words.ok());
+  REQUIRE(words->size() > 10);
+  CHECK((*words)[9] == "it's");
+  CHECK(!split_arguments("-append 'open").ok());
   CHECK(render_config(qemu, "web1", {}, {})->find("-drive") == std::string::npos);
 }
 

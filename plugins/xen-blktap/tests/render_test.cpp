@@ -88,12 +88,21 @@ TEST_CASE("paths that a string can't carry are refused, by who reads it") {
   CHECK(render("xm", "qcow2", "/a\\b", "xvda").disk == "tap:qcow2:/a\\b,xvda,w");
 }
 
+TEST_CASE("QEMU opens the file itself, with explicit drivers") {
+  CHECK(render("qemu", "qcow2", "/p/a b", "sda").disk ==
+        "driver=qcow2,file.driver=file,file.locking=on,file.filename=/p/a b");
+  CHECK(render("qemu", "aio", "/p/sda", "sda").disk ==
+        "driver=raw,file.driver=file,file.locking=on,file.filename=/p/sda");
+  CHECK(render("qemu", "qcow2", "/p,backing=/etc/shadow", "sda").status == VBD_E_REFUSED);
+  CHECK(render("qemu", "toy", "/p", "sda").status == VBD_E_NOTSUP);
+}
+
 TEST_CASE("disk names, dialects and formats that nobody knows") {
   for (const char *vdev : {"", "vda", "sdq", "sda16", "xvda01", "/dev/xvda1", "xvda,w"}) {
     CHECK_MESSAGE(render("xl", "aio", "/p", vdev).status == VBD_E_INVAL, vdev);
     CHECK_MESSAGE(render("xm", "aio", "/p", vdev).status == VBD_E_INVAL, vdev);
   }
-  CHECK(render("qemu", "aio", "/p", "xvda").status == VBD_E_NOTSUP);
+  CHECK(render("vmx", "aio", "/p", "xvda").status == VBD_E_NOTSUP);
   CHECK(render("xl", "toy", "/p", "xvda").status == VBD_E_NOTSUP);
   CHECK(render("xm", "toy", "/p", "xvda").disk == "tap:toy:/p,xvda,w");
   CHECK(render("xm", "a,script=/x", "/p", "xvda").status == VBD_E_NOTSUP);

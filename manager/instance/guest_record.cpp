@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: MIT
+#include "manager/instance/guest_record.hpp"
+
+#include "core/base/text.hpp"
+#include "core/json/json.hpp"
+#include "core/sys/components.hpp"
+#include "core/sys/files.hpp"
+#include "core/sys/host.hpp"
+
+namespace vbd::instance {
+namespace {
+
+using text::cat;
+
+constexpr const char *kFile = "guest.json", *kSchema = "vbdkit.guest/1";
+constexpr std::size_t kLimit = 65536;
+
+std::string text_of(const json::Value &value, const char *key) {
+  const json::Value *found = value.find(key);
+  return found != nullptr && found->as_string() != nullptr ? *found->as_string() : std::string();
+}
+
+}  // namespace
+
+std::string guest_directory(const config::Settings &settings, const std::string &uuid) {
+  return cat(settings.run_dir, "/instances/", uuid);
+}
+
+Result<std::optional<GuestRecord>> read_guest(const config::Settings &settings, const std::string &uuid) {
+  const std::string path = cat(guest_directory(settings, uuid), "/", kFile);
+  auto content = sys::read_file(path, kLimit);
+  if (!content) {
+    if (content.error().is(sys::kNotFound)) return std::optional<GuestRecord>{};
+    return content.error();
+  }
+  auto value = json::parse(*content);
+  if (!value) return value.error().at(path);
+  auto boot = sys::boot_id();
+  if (!boot) return boot.error();
+  if (text_of(*value, "schema") != kSchema) return Error(json::kBadJson, cat(path, ": not a ", kSchema));
+  if (text_of(*value, "boot_id") != *boot) return std::optional<GuestRecord>{};
+  GuestRecord guest{
+      uuid, text_of(*value, "name"), text_of(*value, "hypervisor"), text_of(*value, "started"), false, {}};
+  guest.up = text_of(*value, "phase") == "up";
+  const json::Value *pid = value->find("pid"), *start = value->find("start_time");
+  if (pid != nullptr) (void)pid->get_i64(guest.process.pid);
+  if (start != nullptr) (void)start->get_u64(guest.process.start_time);
+  return std::optional(guest);
+}
+
+Result<void> write_guest(const config::Settings &settings, const GuestRecord &guest) {
+  auto boot = sys::boot_id();
+  if (!boot) return boot.error();
+  json::Value value;
+  value.set("schema", kSchema).set("uuid", guest.uuid).set("name", guest.name);
+  value.set("hypervisor", guest.hypervisor).set("phase", guest.up ? "up" : "starting");
+  value.set("pid", guest.process.pid).set("start_time", guest.process.start_time);
+  value.set("started", guest.started).set("boot_id", *boot);
+  const std::string path = guest_directory(settings, guest.uuid);
+  if (auto made = sys::make_dirs(path, 0700); !made) return made;
+  auto directory = sys::open_directory(path);
+  if (!directory) return directory.error();
+  return sys::replace_file_at(directory->get(), kFile, json::dump(value) + "\n");
+}
+
+Result<void> drop_guest(const config::Settings &settings, const std::string &uuid) {
+  const std::string path = guest_directory(settings, uuid);
+  auto directory = sys::open_directory(path);
+  if (!directory) return directory.error().is(sys::kNotFound) ? Result<void>() : directory.error();
+  auto names = sys::list_dir(directory->get());
+  if (!names) return names.error();
+  for (const auto &name : *names) {
+    if (auto gone = sys::unlink_at(directory->get(), name); !gone) return gone.error().at(path);
+  }
+  auto parent = sys::open_directory(sys::dir_name(path));
+  if (!parent) return parent.error();
+  return sys::remove_dir_at(parent->get(), uuid);
+}
+
+}  // namespace vbd::instance

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: MIT
+// What is known of a guest of this host: RUN_DIR/instances/UUID/guest.json, beside its config file, log and
+// control socket. A note of another boot counts as none. Written under the instance's operation lock.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "core/base/result.hpp"
+#include "core/sys/run.hpp"
+#include "manager/instance/catalog.hpp"
+
+namespace vbd::instance {
+
+struct GuestRecord {
+  std::string uuid, name;
+  std::string hypervisor;  ///< as the configuration had it
+  std::string started;     ///< RFC 3339, UTC
+  bool up = false;         ///< false: a start has begun
+  sys::Process process;    ///< of a guest that is a process
+};
+
+[[nodiscard]] std::string guest_directory(const config::Settings &settings, const std::string &uuid);
+[[nodiscard]] Result<std::optional<GuestRecord>> read_guest(const config::Settings &settings,
+                                                            const std::string &uuid);
+/// Makes the directory (0700).
+[[nodiscard]] Result<void> write_guest(const config::Settings &settings, const GuestRecord &guest);
+/// All that is in the directory, and it. Missing is fine.
+[[nodiscard]] Result<void> drop_guest(const config::Settings &settings, const std::string &uuid);
+
+}  // namespace vbd::instance

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: MIT
+// What list and info say about running: only guests that are noted under RUN_DIR cost anything, and a
+// toolstack is asked once for all of them.
+#include <algorithm>
+#include <chrono>
+#include <map>
+#include <optional>
+
+#include "core/base/text.hpp"
+#include "core/sys/components.hpp"
+#include "core/sys/files.hpp"
+#include "manager/hypervisor/guest.hpp"
+#include "manager/instance/guest_record.hpp"
+#include "manager/instance/live.hpp"
+
+namespace vbd::instance {
+namespace {
+
+using hypervisor::GuestStatus;
+using hypervisor::Profile;
+using text::cat;
+using Clock = std::chrono::steady_clock;
+using std::chrono::milliseconds;
+
+/// For one monitor, and for all of them: a guest that hangs must not keep the list.
+constexpr milliseconds kOnePatience{500}, kAllPatience{2000};
+
+class Look {
+ public:
+  explicit Look(const Manager &manager) : manager_(manager), deadline_(Clock::now() + kAllPatience) {}
+
+  Result<GuestStatus> status(const GuestRecord &guest) {
+    auto profile = profile_of(guest.hypervisor);
+    if (!profile) return profile.error();
+    if ((*profile)->commands.kind == hypervisor::Commands::Kind::toolstack) {
+      auto &all = answer_of(guest.hypervisor, **profile);
+      if (!all) return all.error();
+      const auto found = all->find(guest.name);
+      return found == all->end() ? GuestStatus{} : found->second;
+    }
+    const auto left = std::chrono::duration_cast<milliseconds>(deadline_ - Clock::now());
+    return hypervisor::guest_status({**profile, manager_.runner, guest.name,
+                                     guest_directory(manager_.settings, guest.uuid), guest.process},
+                                    std::clamp(left, milliseconds(1), kOnePatience));
+  }
+
+ private:
+  Result<const Profile *> profile_of(const std::string &name) {
+    auto found = profiles_.find(name);
+    if (found == profiles_.end())
+      found = profiles_.emplace(name, hypervisor::load_profile(name, manager_.profile_dirs)).first;
+    if (!found->second) return found->second.error();
+    return &*found->second;
+  }
+  Result<std::map<std::string, GuestStatus>> &answer_of(const std::string &name, const Profile &profile) {
+    auto found = answers_.find(name);
+    if (found == answers_.end())
+      found = answers_.emplace(name, hypervisor::toolstack_status(profile, manager_.runner)).first;
+    return found->second;
+  }
+
+  const Manager &manager_;
+  Clock::time_point deadline_;
+  std::map<std::string, Result<Profile>> profiles_;
+  std::map<std::string, Result<std::map<std::string, GuestStatus>>> answers_;
+};
+
+void set(Entry &entry, State state, std::string reason) {
+  entry.state = state;
+  entry.reason = std::move(reason);
+}
+
+void judge(Look &look, Entry &entry, const std::optional<GuestRecord> &guest) {
+  if (!guest) {
+    if (entry.record.wanted_up)
+      set(entry, State::error, "should run, but was not started since the host was");
+    return;
+  }
+  auto status = look.status(*guest);
+  if (!status) return set(entry, State::error, cat("can't be asked: ", status.error().message()));
+  switch (status->state) {
+    case GuestStatus::State::running:
+    case GuestStatus::State::paused:
+      return set(entry, State::running, status->reason);
+    case GuestStatus::State::stopped:
+      return set(entry, State::stopped, status->reason);
+    case GuestStatus::State::error:
+      return set(entry, State::error, status->reason);
+    case GuestStatus::State::absent:
+      return set(entry, State::error, "should run, but has ended");
+  }
+}
+
+}  // namespace
+
+void see_live(const Manager &manager, std::vector<Entry> &entries) {
+  std::map<std::string, bool> noted;
+  if (auto directory = sys::open_directory(manager.settings.run_dir + "/instances")) {
+    if (auto names = sys::list_dir(directory->get())) {
+      for (const auto &name : *names) noted[name] = true;
+    }
+  }
+  Look look(manager);
+  for (auto &entry : entries) {
+    if (entry.state != State::stopped || entry.record.node != manager.settings.node) continue;
+    std::optional<GuestRecord> guest;
+    if (noted.contains(entry.record.uuid)) {
+      auto read = read_guest(manager.settings, entry.record.uuid);
+      if (!read) {
+        set(entry, State::error, read.error().message());
+        continue;
+      }
+      guest = *read;
+    }
+    judge(look, entry, guest);
+  }
+}
+
+}  // namespace vbd::instance

@@ -1,0 +1,180 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Instances that run: under a profile that is a small script, and a real guest under QEMU."""
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+import unittest
+
+import support
+from support import MiB, Sandbox
+
+GUEST_PROFILE = """\
+summary: a script that stands for a hypervisor
+dialect: none
+quote: shell-args
+device_disk: "disk={node},mode={access}"
+disk_separator: "\\n"
+defaults: {memory: "64"}
+config: |
+  name={name}
+  memory={memory}
+  {disks}
+commands:
+  guest: process
+  start: [%s, "{config}", "{run_dir}", "{arguments}"]
+"""
+# It lives until a SIGTERM; with a file `refuse` beside it, it ends at once.
+GUEST_SCRIPT = """\
+#!/usr/bin/python3
+import os, signal, sys
+here = os.path.dirname(os.path.abspath(__file__))
+if os.path.exists(here + "/refuse"):
+    print("no memory for a guest", file=sys.stderr)
+    sys.exit(1)
+if os.path.exists(here + "/stubborn"):
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+for word in sys.argv[3:]:
+    if word.startswith("disk="):
+        os.open(word[5:].split(",")[0], os.O_RDWR)
+while True:
+    signal.pause()
+"""
+
+
+class Live(Sandbox):
+    needs_loops = True
+
+    def setUp(self):
+        super().setUp()
+        self.script = os.path.join(self.dir, "guest.py")
+        with open(self.script, "w") as f:
+            f.write(GUEST_SCRIPT)
+        os.chmod(self.script, 0o755)
+        profile = os.path.join(self.dir, "mine.yaml")
+        with open(profile, "w") as f:
+            f.write(GUEST_PROFILE % self.script)
+        self.write_config(f"hypervisor: {profile}\n")
+
+    def add(self, name="web1", *more):
+        self.vbd("instance", "add", "-t", "file:driver=loop", "--disk", "0:size=1M", "--no-start", *more, name)
+
+    def states(self):
+        return {i["name"]: (i["state"], i["reason"]) for i in self.vbd_json("instance", "list")["instances"]}
+
+    def guests(self):
+        return [pid for pid in self.our_processes() if self.command(pid)[1:2] == [self.script]]
+
+    def command(self, pid):
+        try:
+            with open(f"/proc/{pid}/cmdline") as f:
+                return f.read().split("\0")
+        except OSError:
+            return []
+
+
+class Script(Live):
+    """An operator's own profile."""
+
+    def test_start_and_stop(self):
+        self.add()
+        done = self.vbd("instance", "start", "web1")
+        self.assertEqual((done.stdout, done.stderr), ("instance web1: running\n", ""))
+        self.assertEqual(self.states(), {"web1": ("running", None)})
+        info = self.vbd_json("instance", "info", "web1")
+        node = info["disks"][0]["device"]
+        self.assertTrue(node.startswith("/dev/loop"))
+        words = self.command(*self.guests())
+        self.assertEqual(words[4:], ["name=web1", "memory=64", f"disk={node},mode=rw", ""])
+        config = words[2]
+        self.assertEqual(os.stat(config).st_mode & 0o777, 0o600)
+        self.assertEqual(self.vbd("instance", "startup", "web1").stdout, "instance web1: running already\n")
+        self.fails(4, "instance.running", "instance", "remove", "--yes", "web1")
+        self.fails(4, "disk.held", "disk", "attach", self.logical_id(os.path.join(self.storage, "web1", "sda")))
+        self.assertEqual(self.vbd("instance", "stop", "web1").stdout, "instance web1: stopped\n")
+        self.assertEqual(self.vbd("instance", "shutdown", "web1").stdout, "instance web1: stopped already\n")
+        self.assertEqual(self.states(), {"web1": ("stopped", None)})
+        self.assertFalse(os.path.exists(os.path.dirname(config)))
+        self.assert_nothing_left()
+        self.vbd("instance", "remove", "--yes", "web1")
+
+    def test_a_killed_guest_is_an_error_until_it_is_started_or_stopped(self):
+        self.add()
+        self.vbd("instance", "start", "web1")
+        os.kill(self.guests()[0], signal.SIGKILL)
+        self.assertEqual(self.states(), {"web1": ("error", "should run, but has ended")})
+        self.assertEqual(self.vbd("instance", "start", "--all").stdout, "instance web1: running\n")
+        self.assertEqual(self.states(), {"web1": ("running", None)})
+        os.kill(self.guests()[0], signal.SIGKILL)
+        self.vbd("instance", "stop", "web1")
+        self.assertEqual(self.states(), {"web1": ("stopped", None)})
+        self.assert_nothing_left()
+
+    def test_after_a_restart_of_the_host(self):
+        self.add("web1")
+        self.add("web2")
+        self.vbd("instance", "start", "web1")
+        self.vbd("instance", "stop", "--all", "--no-remember")
+        shutil.rmtree(self.run_dir)
+        self.assertEqual(self.states(), {"web1": ("error", "should run, but was not started since the host was"),
+                                         "web2": ("stopped", None)})
+        self.vbd("instance", "start", "--all")
+        self.assertEqual(self.states(), {"web1": ("running", None), "web2": ("stopped", None)})
+        self.vbd("instance", "stop", "--all")
+        self.assert_nothing_left()
+
+    def test_a_start_that_fails_is_undone(self):
+        self.add()
+        open(os.path.join(self.dir, "refuse"), "w").close()
+        error = self.fails(1, "hypervisor.start_failed", "instance", "start", "web1")
+        self.assertIn("no memory for a guest", error)
+        self.assertEqual(self.states(), {"web1": ("stopped", None)})
+        self.assert_nothing_left()
+        with open(os.path.join(self.storage, "web1", "instance.yaml")) as f:
+            self.assertNotIn("claim", f.read())
+
+    def test_second_name_for_the_same_image(self):
+        self.add("first")
+        self.add("second")
+        images = [os.path.join(self.storage, name, "sda") for name in ("first", "second")]
+        os.unlink(images[1])
+        os.link(images[0], images[1])
+        self.vbd("instance", "start", "first")
+        self.assertIn("instance:first", self.fails(4, "disk.held", "instance", "start", "second"))
+        self.assertEqual(self.states(), {"first": ("running", None), "second": ("stopped", None)})
+        self.vbd("instance", "stop", "first")
+        self.assert_nothing_left()
+
+    def test_two_starts_at_once(self):
+        self.add()
+        both = [subprocess.Popen(self.argv("instance", "start", "web1"), env=self.environment(), stdout=subprocess.DEVNULL,
+                                 stderr=subprocess.DEVNULL) for _ in range(2)]
+        codes = sorted(p.wait(60) for p in both)
+        self.assertEqual(codes[0], 0)
+        self.assertIn(codes[1], (0, 4))
+        self.assertEqual(len(self.guests()), 1)
+        self.vbd("instance", "stop", "web1")
+
+    def test_without_a_hypervisor(self):
+        self.write_config(f"hypervisor: {self.dir}/none.yaml\n")
+        with open(os.path.join(self.dir, "none.yaml"), "w") as f:
+            f.write(GUEST_PROFILE % (self.dir + "/no-such-program"))
+        done = self.vbd("instance", "add", "-t", "file:driver=loop", "--disk", "0:size=1M", "web1")
+        self.assertIn("not started", done.stderr)
+        self.fails(1, "hypervisor.absent", "instance", "start", "web1")
+        self.assertEqual(self.states(), {"web1": ("stopped", None)})
+
+    def test_words(self):
+        self.add()
+        self.fails(2, "usage.value", "instance", "start")
+        self.fails(2, "usage.value", "instance", "start", "--all", "web1")
+        self.fails(2, "usage.value", "instance", "stop", "--timeout", "-1", "web1")
+        self.fails(3, "instance.not_found", "instance", "start", "web2")
+        self.fails(1, "instance.not_running", "instance", "reboot", "web1")
+
+
+if __name__ == "__main__":
+    support.main()
