@@ -117,9 +117,9 @@ constexpr VerbSpec kOwnVerbs[] = {
 }  // namespace
 
 std::span<const VerbSpec> image_verbs() {
-  static const VerbSpec verbs[] = {kOwnVerbs[0],        kOwnVerbs[1],        image_map_verb(),
-                                   image_check_verb(),  image_resize_verb(), image_compare_verb(),
-                                   image_digest_verb(), kOwnVerbs[2]};
+  static const VerbSpec verbs[] = {kOwnVerbs[0],         kOwnVerbs[1],        image_map_verb(),
+                                   image_check_verb(),   image_resize_verb(), image_copy_verb(),
+                                   image_compare_verb(), image_digest_verb(), kOwnVerbs[2]};
   return verbs;
 }
 

@@ -21,10 +21,10 @@ Result<Constant> filetype_of(const Session &session) {
   return Constant::parse(session.args().value("filetype"), PluginKind::filetype);
 }
 
-Result<Place> place_of(const Session &session) {
-  const std::string path = session.args().value("PATH");
+Result<Place> place_of(const Session &session, std::string_view argument) {
+  const std::string path = session.args().value(argument);
   if (path.empty() || path.ends_with('/')) {
-    return Error{kBadValue, text::cat("PATH '", text::printable(path), "': no name of a file")};
+    return Error{kBadValue, text::cat(argument, " '", text::printable(path), "': no name of a file")};
   }
   auto directory = sys::open_parent(path);
   if (!directory) return directory.error();

@@ -17,12 +17,12 @@ namespace vbd::cli {
 
 [[nodiscard]] Result<Constant> filetype_of(const Session &session);
 
-/// The directory of PATH, the name in it, and the path for messages.
+/// The directory of an argument's path, the name in it, and the path for messages.
 struct Place {
   sys::Fd directory;
   std::string name, path;
 };
-[[nodiscard]] Result<Place> place_of(const Session &session);
+[[nodiscard]] Result<Place> place_of(const Session &session, std::string_view argument = "PATH");
 
 /// Where vbd works with the directory as an instance's, its lock is held; elsewhere nothing is left behind.
 [[nodiscard]] Result<std::optional<sys::OperationLock>> lock_if_ours(const Place &place);
@@ -49,5 +49,6 @@ inline constexpr ArgumentSpec kImagePath[] = {{"PATH", "an image", true, Meaning
 [[nodiscard]] VerbSpec image_map_verb();
 [[nodiscard]] VerbSpec image_compare_verb();
 [[nodiscard]] VerbSpec image_digest_verb();
+[[nodiscard]] VerbSpec image_copy_verb();
 
 }  // namespace vbd::cli

@@ -54,8 +54,8 @@ Result<sys::Fd> open_reference(const config::Settings &settings, const std::stri
 
 }  // namespace
 
-OpenImage::OpenImage(plugin::Plugin &plugin, sys::Fd fd, std::string path)
-    : plugin_(plugin), fd_(std::move(fd)), file_(fd_.get(), VBD_FILE_READONLY), path_(std::move(path)) {}
+OpenImage::OpenImage(plugin::Plugin &plugin, sys::Fd fd, std::uint32_t file_flags, std::string path)
+    : plugin_(plugin), fd_(std::move(fd)), file_(fd_.get(), file_flags), path_(std::move(path)) {}
 
 OpenImage::~OpenImage() {
   if (image_ == nullptr) return;
@@ -89,9 +89,9 @@ Result<std::unique_ptr<OpenImage>> OpenImage::open_link(Chain &chain, const Cons
   auto info = image::info(chain.registry, filetype, fd.get(), path);
   if (!info) return info.error();
   if (auto allowed = check_references(*info, chain.settings, path); !allowed) return allowed.error();
-  std::unique_ptr<OpenImage> image(new OpenImage(**plugin, std::move(fd), path));
+  std::unique_ptr<OpenImage> image(new OpenImage(**plugin, std::move(fd), VBD_FILE_READONLY, path));
   if (auto opened = image->open_references(chain, *info); !opened) return opened.error();
-  if (auto started = image->start(); !started) return started.error();
+  if (auto started = image->start(VBD_MUST_READONLY, {}); !started) return started.error();
   return image;
 }
 
@@ -125,11 +125,12 @@ Result<void> OpenImage::open_references(Chain &chain, const ImageInfo &info) {
   return {};
 }
 
-Result<void> OpenImage::start() {
+Result<void> OpenImage::start(std::uint32_t must, const plugin::Values &params) {
   plugin::Request request;
+  request.params = params;
   request.image = path_;
   request.file = file_.file();
-  request.must = VBD_MUST_READONLY;
+  request.must = must;
   for (const auto &reference : references_) {
     const vbd_file *file = reference->bytes ? reference->bytes->file() : reference->plain->file();
     request.references.push_back(
@@ -146,10 +147,21 @@ Result<void> OpenImage::start() {
     return plugin::status_error(thrown ? std::int32_t{VBD_E_INTERNAL} : opened, error.read(),
                                 plugin_.note().constant, text::cat("open ", text::printable(path_)));
   }
+  return ask_geometry();
+}
+
+Result<void> OpenImage::ask_geometry() {
+  plugin::ErrorBuffer error;
+  bool thrown = false;
   plugin::Facts facts;
   vbd_sink sink = plugin::make_sink(facts);
-  const std::int32_t status = plugin::call_out(thrown, ops.geometry, image_, &sink, error.get());
+  const std::int32_t status =
+      plugin::call_out(thrown, plugin_.filetype()->image->geometry, image_, &sink, error.get());
   size_ = facts.number("virtual_size");
+  unit_ = std::max<std::uint64_t>(512, facts.number("unit"));
+  std::map<std::string, std::string> properties = plugin_.note().properties;
+  for (const auto &[name, value] : facts.properties()) properties[name] = value;
+  flat_ = properties["flat"] == "1";
   if (!thrown && status == VBD_OK && size_ <= kMaxImageSize) return {};
   return plugin::status_error(thrown || status == VBD_OK ? std::int32_t{VBD_E_INTERNAL} : status,
                               error.read(), plugin_.note().constant,

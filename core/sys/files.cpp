@@ -186,4 +186,10 @@ Result<void> sync_fd(int fd) {
   return {};
 }
 
+Result<Fd> duplicate(int fd) {
+  Fd same(::fcntl(fd, F_DUPFD_CLOEXEC, 3));
+  if (!same) return errno_error("keep a file open", errno);
+  return same;
+}
+
 }  // namespace vbd::sys

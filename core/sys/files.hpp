@@ -130,6 +130,8 @@ class TempFile {
 /// filesystem.
 [[nodiscard]] Result<void> rename_dir_at(int directory, const std::string &from, const std::string &to);
 [[nodiscard]] Result<void> sync_fd(int fd);
+/// Another descriptor of the same open file description.
+[[nodiscard]] Result<Fd> duplicate(int fd);
 
 /// Of the filesystem that a descriptor lies on.
 struct FilesystemInfo {

@@ -28,6 +28,8 @@ Status Image::reserve(uint64_t offset, uint64_t length, std::span<vbd_extent> ex
                       vbd_error *err) {
   *n = 0;
   if (const Status s = begin_change(offset, length, err); s != VBD_OK) return s;
+  if (compress_)
+    return fail(err, VBD_E_NOTSUP, "qcow.compressing", 0, "what is to be compressed has no place before");
   const uint64_t end = offset + std::min(length, std::max(kMostAtOnce, cluster()));
   if (const Status s = give_up(offset, end, err); s != VBD_OK) return s;
   const std::lock_guard lock(mutex_);

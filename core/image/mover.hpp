@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: MIT
+// Moves stored bytes of a source into places of the target's file: shared with it where the filesystem can,
+// copied by the kernel, or read and written. What the kernel can do is found out by trying. Any thread.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "core/base/result.hpp"
+#include "core/image/pieces.hpp"
+#include "core/sys/move.hpp"
+
+namespace vbd::image {
+
+class Mover {
+ public:
+  /// `goes_on`: asked between steps; an error ends the move.
+  Mover(const OpenImage &target, bool write_early, std::function<Result<void>()> goes_on);
+
+  /// The bytes of `part` to `host` of the target's file. `buffer`: of the calling thread.
+  [[nodiscard]] Result<void> move(const Piece &part, std::uint64_t host, std::vector<unsigned char> &buffer);
+  /// Bytes in memory likewise.
+  [[nodiscard]] Result<void> put(const unsigned char *from, std::uint64_t length, std::uint64_t host);
+  /// A range of the target's file reads as zeros.
+  [[nodiscard]] Result<void> clear(std::uint64_t host, std::uint64_t length);
+  /// Can the bytes of `part` be shared instead of written, as far as is known?
+  [[nodiscard]] bool shares(const Piece &part);
+
+ private:
+  /// From one file of the source.
+  struct Route {
+    sys::Way way;
+    std::uint64_t block = 0;  // of sharing
+    std::atomic<bool> shares{false}, copies{true};
+    bool sparse = false;  // its DATA extents may have holes
+  };
+  Route &route(const OpenImage &from);
+  Result<std::uint64_t> share(Route &route, std::uint64_t from, std::uint64_t length, std::uint64_t to);
+  Result<void> copy(Route &route, std::uint64_t from, std::uint64_t length, std::uint64_t to,
+                    std::vector<unsigned char> &buffer);
+  Result<void> copy_stored(Route &route, std::uint64_t from, std::uint64_t length, std::uint64_t to,
+                           std::vector<unsigned char> &buffer);
+  Result<void> by_hand(Route &route, std::uint64_t from, std::uint64_t length, std::uint64_t to,
+                       std::vector<unsigned char> &buffer);
+  Result<void> unpack(const Piece &part, std::uint64_t host, std::vector<unsigned char> &buffer);
+
+  const OpenImage &target_;
+  const bool write_early_;
+  const std::function<Result<void>()> goes_on_;
+  std::mutex routes_mutex_;
+  std::map<const OpenImage *, std::unique_ptr<Route>> routes_;
+  std::mutex kernel_;  // several copies into one inode only hinder each other
+};
+
+}  // namespace vbd::image

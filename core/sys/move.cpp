@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: MIT
+#include "core/sys/move.hpp"
+
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "core/base/text.hpp"
+#include "core/sys/errors.hpp"
+#include "core/sys/host_file.hpp"
+
+namespace vbd::sys {
+namespace {
+
+constexpr std::uint64_t kOneCall = std::uint64_t{1} << 30;
+
+/// Neither file is at fault: the filesystem, the kernel or the pair of files does not do it.
+bool not_possible(int error) {
+  return error == EOPNOTSUPP || error == ENOTTY || error == ENOSYS || error == EXDEV || error == EINVAL ||
+         error == EPERM || error == ETXTBSY || error == EBADF;
+}
+
+Error file_error(std::string_view what, const std::string &name, int error) {
+  return errno_error(text::cat(what, " ", text::printable(name)), error);
+}
+
+template <class Call>
+auto until_done(Call &&call) {
+  auto result = call();
+  while (result < 0 && errno == EINTR) result = call();
+  return result;
+}
+
+}  // namespace
+
+Result<bool> clone_whole(const Way &way) {
+  if (until_done([&] { return ::ioctl(way.to, FICLONE, way.from); }) == 0) return true;
+  if (not_possible(errno)) return false;
+  return file_error("share the content with", way.to_name, errno);
+}
+
+Result<bool> clone_range(const Way &way, std::uint64_t from, std::uint64_t length, std::uint64_t to) {
+  struct file_clone_range range {};
+  range.src_fd = way.from;
+  range.src_offset = from;
+  range.src_length = length;
+  range.dest_offset = to;
+  if (until_done([&] { return ::ioctl(way.to, FICLONERANGE, &range); }) == 0) return true;
+  if (not_possible(errno)) return false;
+  return file_error("share the content with", way.to_name, errno);
+}
+
+Result<std::uint64_t> copy_range(const Way &way, std::uint64_t from, std::uint64_t length, std::uint64_t to) {
+  auto in = static_cast<off64_t>(from);
+  auto out = static_cast<off64_t>(to);
+  std::uint64_t done = 0;
+  while (done < length) {
+    const std::uint64_t part = std::min(length - done, kOneCall);
+    const ssize_t n = until_done([&] { return ::copy_file_range(way.from, &in, way.to, &out, part, 0); });
+    if (n > 0) {
+      done += static_cast<std::uint64_t>(n);
+      continue;
+    }
+    // EIO can be either file's, and 0 is the end of one that became shorter: reading and writing tells.
+    if (n == 0 || errno == EIO || not_possible(errno)) return done;
+    return file_error("write", way.to_name, errno);
+  }
+  return done;
+}
+
+Result<void> read_at(int fd, const std::string &name, void *to, std::uint64_t length, std::uint64_t offset) {
+  const HostFile file(fd, VBD_FILE_READONLY);
+  const std::int64_t n = file.file()->read(file.file()->ctx, to, length, offset);
+  if (n < 0) return file_error("read", name, static_cast<int>(-n));
+  if (static_cast<std::uint64_t>(n) == length) return {};
+  return Error(kIo, text::cat("read ", text::printable(name), ": the file became shorter while in use"));
+}
+
+Result<void> write_at(int fd, const std::string &name, const void *from, std::uint64_t length,
+                      std::uint64_t offset) {
+  const HostFile file(fd);
+  const std::int64_t n = file.file()->write(file.file()->ctx, from, length, offset);
+  if (n < 0) return file_error("write", name, static_cast<int>(-n));
+  return {};
+}
+
+Result<void> punch_at(int fd, const std::string &name, std::uint64_t offset, std::uint64_t length) {
+  const HostFile file(fd);
+  const std::int32_t status = file.file()->punch(file.file()->ctx, offset, length);
+  if (status != 0) return file_error("write", name, -status);
+  return {};
+}
+
+std::uint64_t next_hole(int fd, std::uint64_t offset, std::uint64_t end) {
+  const off_t found = ::lseek(fd, static_cast<off_t>(offset), SEEK_HOLE);
+  if (found < 0) return errno == ENXIO ? offset : end;
+  return std::min(end, static_cast<std::uint64_t>(found));
+}
+
+std::uint64_t next_data(int fd, std::uint64_t offset, std::uint64_t end) {
+  const off_t found = ::lseek(fd, static_cast<off_t>(offset), SEEK_DATA);
+  if (found < 0) return errno == ENXIO ? end : offset;
+  return std::min(end, static_cast<std::uint64_t>(found));
+}
+
+std::uint64_t shared_block(int from, int to) {
+  struct stat a {
+  }, b{};
+  struct statfs fs {};
+  if (::fstat(from, &a) != 0 || ::fstat(to, &b) != 0 || a.st_dev != b.st_dev || ::fstatfs(to, &fs) != 0)
+    return 0;
+  return fs.f_bsize > 0 ? static_cast<std::uint64_t>(fs.f_bsize) : 0;
+}
+
+std::optional<std::uint64_t> cached_bytes(int fd, std::uint64_t offset, std::uint64_t length) {
+  // include/uapi/linux/mman.h; the number is the same on all architectures (scripts/syscall.tbl).
+  constexpr long kCachestat = 451;
+  struct {
+    std::uint64_t off, len;
+  } range{offset, length};
+  struct {
+    std::uint64_t cache, dirty, writeback, evicted, recently_evicted;
+  } stat{};
+  if (::syscall(kCachestat, fd, &range, &stat, 0) != 0) return std::nullopt;
+  return std::min(length, stat.cache * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE)));
+}
+
+void begin_reading(int fd, std::uint64_t offset, std::uint64_t length) {
+  (void)::posix_fadvise(fd, static_cast<off_t>(offset), static_cast<off_t>(length), POSIX_FADV_WILLNEED);
+}
+
+void begin_writing(int fd, std::uint64_t offset, std::uint64_t length) {
+  (void)::sync_file_range(fd, static_cast<off_t>(offset), static_cast<off_t>(length), SYNC_FILE_RANGE_WRITE);
+}
+
+}  // namespace vbd::sys
