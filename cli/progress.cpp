@@ -57,7 +57,8 @@ bool Progress::report(std::uint64_t done, std::uint64_t total) {
   const std::unique_lock<std::mutex> lock(mutex_, std::try_to_lock);
   if (!lock.owns_lock()) return false;  // another thread is at it
   const auto now = Clock::now();
-  if (now >= next_) print(done, total, now);
+  last_ = std::max(last_, done);  // a thread may have been held up before it came here
+  if (now >= next_) print(last_, total, now);
   return false;
 }
 

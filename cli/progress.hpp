@@ -40,6 +40,7 @@ class Progress {
   const Clock::time_point begin_;
   std::mutex mutex_;
   Clock::time_point next_;
+  std::uint64_t last_ = 0;
   bool printed_ = false;
 };
 
