@@ -19,13 +19,13 @@
 namespace vbd::image {
 namespace {
 
-constexpr std::uint64_t kChunk = std::uint64_t{1} << 20;
+constexpr std::uint64_t kCopyStep = std::uint64_t{1} << 20;
 constexpr std::uint64_t kVerbatim = std::uint64_t{64} << 20;
 constexpr std::uint64_t kMostUnit = std::uint64_t{64} << 20;
 constexpr std::uint64_t kZeroBlock =
     4096;  // what --detect-zeroes looks at: a block of nearly every filesystem
 
-using Buffer = std::vector<unsigned char>;
+using Bytes = std::vector<unsigned char>;
 
 std::uint64_t unit_of(const OpenImage &target) {
   const std::uint64_t unit = target.unit();
@@ -56,17 +56,17 @@ class Filling {
   void work();
   void help();
   void fail(const Error &error);
-  Result<void> do_task(const CopyTask &task, Buffer &buffer, Buffer &spare);
-  Result<void> into_places(const CopyTask &task, Buffer &buffer);
-  Result<void> place_part(const std::vector<vbd_extent> &places, const Piece &part, Buffer &buffer);
+  Result<void> do_task(const CopyTask &task, Bytes &buffer, Bytes &spare);
+  Result<void> into_places(const CopyTask &task, Bytes &buffer);
+  Result<void> place_part(const std::vector<vbd_extent> &places, const Piece &part, Bytes &buffer);
   Result<void> clear_gap(const std::vector<vbd_extent> &places, std::uint64_t begin, std::uint64_t end);
-  Result<void> by_chunks(const CopyTask &task, Buffer &buffer, Buffer &spare);
-  Result<void> read_chunk(const CopyTask &chunk, Buffer &buffer);
-  Result<void> write_detected(const CopyTask &chunk, const Buffer &buffer, Buffer &spare);
-  Result<void> write_run(const CopyTask &chunk, std::uint64_t begin, std::uint64_t end, const Buffer &buffer,
-                         Buffer &spare);
+  Result<void> by_chunks(const CopyTask &task, Bytes &buffer, Bytes &spare);
+  Result<void> read_chunk(const CopyTask &chunk, Bytes &buffer);
+  Result<void> write_detected(const CopyTask &chunk, const Bytes &buffer, Bytes &spare);
+  Result<void> write_run(const CopyTask &chunk, std::uint64_t begin, std::uint64_t end, const Bytes &buffer,
+                         Bytes &spare);
   Result<void> put_blocks(const std::vector<vbd_extent> &places, const CopyTask &chunk, std::uint64_t begin,
-                          std::uint64_t end, const Buffer &buffer, Buffer &spare);
+                          std::uint64_t end, const Bytes &buffer, Bytes &spare);
 
   const OpenImage &source_;
   OpenImage &target_;
@@ -108,7 +108,7 @@ std::optional<CopyTask> Filling::next() {
   if (!more_) return std::nullopt;
   // The first task is a small one: it finds out what the target offers.
   const bool verbatim = at_ != 0 && places_ && !options_.detect_zeroes;
-  auto task = tasks_.next(verbatim ? kVerbatim : kChunk, kChunk);
+  auto task = tasks_.next(verbatim ? kVerbatim : kCopyStep, kCopyStep);
   if (!task && !error_) error_ = task.error();
   more_ = task && *task;
   if (!more_) return std::nullopt;
@@ -129,7 +129,7 @@ void Filling::help() {
 
 void Filling::work() {
   try {
-    Buffer buffer, spare;
+    Bytes buffer, spare;
     bool first = true;
     while (const auto task = next()) {
       const bool needs_processor = !task->verbatim() || !places_ || options_.detect_zeroes;
@@ -158,14 +158,14 @@ Result<void> Filling::run() {
   return {};
 }
 
-Result<void> Filling::do_task(const CopyTask &task, Buffer &buffer, Buffer &spare) {
+Result<void> Filling::do_task(const CopyTask &task, Bytes &buffer, Bytes &spare) {
   if (options_.detect_zeroes || !places_) return by_chunks(task, buffer, spare);
   if (auto done = into_places(task, buffer); !done || places_) return done;
   return by_chunks(task, buffer, spare);
 }
 
 /// `places_` becomes false when the target has none.
-Result<void> Filling::into_places(const CopyTask &task, Buffer &buffer) {
+Result<void> Filling::into_places(const CopyTask &task, Bytes &buffer) {
   const auto places = target_.reserve(task.begin, task.end - task.begin);
   if (!places) return places.error();
   if (places->empty()) {
@@ -198,7 +198,7 @@ Result<void> each_place(const std::vector<vbd_extent> &places, std::uint64_t beg
   return {};
 }
 
-Result<void> Filling::place_part(const std::vector<vbd_extent> &places, const Piece &part, Buffer &buffer) {
+Result<void> Filling::place_part(const std::vector<vbd_extent> &places, const Piece &part, Bytes &buffer) {
   return each_place(places, part.offset, part.offset + part.length,
                     [&](std::uint64_t offset, std::uint64_t length, std::uint64_t host) {
                       Piece some = part;
@@ -219,8 +219,8 @@ Result<void> Filling::clear_gap(const std::vector<vbd_extent> &places, std::uint
 }
 
 /// Read into memory, a chunk after the other, and written from there.
-Result<void> Filling::by_chunks(const CopyTask &task, Buffer &buffer, Buffer &spare) {
-  const std::uint64_t step = std::max(kChunk, unit_);
+Result<void> Filling::by_chunks(const CopyTask &task, Bytes &buffer, Bytes &spare) {
+  const std::uint64_t step = std::max(kCopyStep, unit_);
   for (std::uint64_t begin = task.begin; begin < task.end; begin += step) {
     if (auto more = goes_on(); !more) return more;
     CopyTask chunk{begin, std::min(task.end, begin + step), {}};
@@ -242,7 +242,7 @@ Result<void> Filling::by_chunks(const CopyTask &task, Buffer &buffer, Buffer &sp
   return {};
 }
 
-Result<void> Filling::read_chunk(const CopyTask &chunk, Buffer &buffer) {
+Result<void> Filling::read_chunk(const CopyTask &chunk, Bytes &buffer) {
   buffer.resize(std::max<std::size_t>(buffer.size(), chunk.end - chunk.begin));
   std::uint64_t at = chunk.begin;
   for (const Piece &part : chunk.parts) {
@@ -259,7 +259,7 @@ Result<void> Filling::read_chunk(const CopyTask &chunk, Buffer &buffer) {
 }
 
 /// The units that are not all zeros, those that follow each other together.
-Result<void> Filling::write_detected(const CopyTask &chunk, const Buffer &buffer, Buffer &spare) {
+Result<void> Filling::write_detected(const CopyTask &chunk, const Bytes &buffer, Bytes &spare) {
   const auto is_zero = [&](std::uint64_t begin) {
     return all_zero(buffer.data() + (begin - chunk.begin), std::min(chunk.end, begin + unit_) - begin);
   };
@@ -275,7 +275,7 @@ Result<void> Filling::write_detected(const CopyTask &chunk, const Buffer &buffer
 }
 
 Result<void> Filling::write_run(const CopyTask &chunk, std::uint64_t begin, std::uint64_t end,
-                                const Buffer &buffer, Buffer &spare) {
+                                const Bytes &buffer, Bytes &spare) {
   if (places_) {
     const auto places = target_.reserve(begin, end - begin);
     if (!places) return places.error();
@@ -290,8 +290,7 @@ Result<void> Filling::write_run(const CopyTask &chunk, std::uint64_t begin, std:
 
 /// Blocks that are all zeros become holes, also inside a unit.
 Result<void> Filling::put_blocks(const std::vector<vbd_extent> &places, const CopyTask &chunk,
-                                 std::uint64_t begin, std::uint64_t end, const Buffer &buffer,
-                                 Buffer &spare) {
+                                 std::uint64_t begin, std::uint64_t end, const Bytes &buffer, Bytes &spare) {
   const auto block_is_zero = [&](std::uint64_t at) {
     return all_zero(buffer.data() + (at - chunk.begin), std::min(end, at + kZeroBlock) - at);
   };

@@ -6,7 +6,7 @@
 namespace vbd::image {
 namespace {
 
-constexpr std::uint64_t kStep = std::uint64_t{1} << 20;        // read and written at once
+constexpr std::uint64_t kHandStep = std::uint64_t{1} << 20;    // read and written at once
 constexpr std::uint64_t kKernelStep = std::uint64_t{4} << 20;  // copied by the kernel between two questions
 constexpr std::uint64_t kAhead = std::uint64_t{16} << 20;      // that the kernel reads before they are copied
 
@@ -116,9 +116,9 @@ Result<void> Mover::copy_stored(Route &route, std::uint64_t from, std::uint64_t 
 Result<void> Mover::by_hand(Route &route, std::uint64_t from, std::uint64_t length, std::uint64_t to,
                             std::vector<unsigned char> &buffer) {
   while (length > 0) {
-    const std::uint64_t step = std::min(length, kStep);
+    const std::uint64_t step = std::min(length, kHandStep);
     if (auto more = goes_on_(); !more) return more;
-    buffer.resize(std::max<std::size_t>(buffer.size(), kStep));
+    buffer.resize(std::max<std::size_t>(buffer.size(), kHandStep));
     if (auto done = sys::read_at(route.way.from, route.way.from_name, buffer.data(), step, from); !done)
       return done;
     if (auto done = put(buffer.data(), step, to); !done) return done;
@@ -129,9 +129,9 @@ Result<void> Mover::by_hand(Route &route, std::uint64_t from, std::uint64_t leng
 
 Result<void> Mover::unpack(const Piece &part, std::uint64_t host, std::vector<unsigned char> &buffer) {
   for (std::uint64_t done = 0; done < part.length;) {
-    const std::uint64_t step = std::min(part.length - done, kStep);
+    const std::uint64_t step = std::min(part.length - done, kHandStep);
     if (auto more = goes_on_(); !more) return more;
-    buffer.resize(std::max<std::size_t>(buffer.size(), kStep));
+    buffer.resize(std::max<std::size_t>(buffer.size(), kHandStep));
     if (auto read = part.image->read(buffer.data(), step, part.offset + done); !read) return read;
     if (auto written = put(buffer.data(), step, host + done); !written) return written;
     done += step;
