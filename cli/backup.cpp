@@ -19,13 +19,10 @@ Result<backup::ExportSpec> export_spec(const Arguments &args) {
   spec.name = args.value("NAME");
   spec.node = args.value("node");
   spec.images = args.value("mode", "dump") == "image";
-
-  spec.raw = args.has("raw");
   spec.zstd = args.has("zstd");
   spec.live = args.has("live");
   spec.assume_unused = args.has("assume-unused");
-  if (spec.images && (spec.raw || spec.zstd))
-    return Error{kBadValue, "--mode image: --raw and --zstd are for dumps"};
+  if (spec.images && spec.zstd) return Error{kBadValue, "--mode image: --zstd is for dumps"};
   return spec;
 }
 
@@ -101,9 +98,6 @@ constexpr ArgumentSpec kExport[] = {{"NAME", "an export"}};
 constexpr OptionSpec kExportOptions[] = {
     {"--mode", Takes::value, "MODE",
      "dumps of the disks (as Ganeti has them), or the image files as they are", "dump|image"},
-
-    {"--raw", Takes::nothing, "",
-     "dump the disks' bytes, also where the guest OS definition has an export script"},
     {"--zstd", Takes::nothing, "", "compress the dumps; Ganeti can't read them then"},
     {"--live", Takes::nothing, "",
      "of a running instance: from a snapshot, where the filesystem can make one"},

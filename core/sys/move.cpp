@@ -5,7 +5,6 @@
 #include <linux/fs.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -118,19 +117,6 @@ std::uint64_t shared_block(int from, int to) {
   if (::fstat(from, &a) != 0 || ::fstat(to, &b) != 0 || a.st_dev != b.st_dev || ::fstatfs(to, &fs) != 0)
     return 0;
   return fs.f_bsize > 0 ? static_cast<std::uint64_t>(fs.f_bsize) : 0;
-}
-
-std::optional<std::uint64_t> cached_bytes(int fd, std::uint64_t offset, std::uint64_t length) {
-  // include/uapi/linux/mman.h; the number is the same on all architectures (scripts/syscall.tbl).
-  constexpr long kCachestat = 451;
-  struct {
-    std::uint64_t off, len;
-  } range{offset, length};
-  struct {
-    std::uint64_t cache, dirty, writeback, evicted, recently_evicted;
-  } stat{};
-  if (::syscall(kCachestat, fd, &range, &stat, 0) != 0) return std::nullopt;
-  return std::min(length, stat.cache * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE)));
 }
 
 void begin_reading(int fd, std::uint64_t offset, std::uint64_t length) {

@@ -4,7 +4,6 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <string>
 
 #include "core/base/result.hpp"
@@ -44,9 +43,6 @@ struct Way {
 /// The unit of sharing: both files' filesystem block where they lie on the same filesystem, else 0.
 [[nodiscard]] std::uint64_t shared_block(int from, int to);
 
-/// How many of the range's bytes are in memory (cachestat, since Linux 6.5); nothing where the kernel does
-/// not say.
-[[nodiscard]] std::optional<std::uint64_t> cached_bytes(int fd, std::uint64_t offset, std::uint64_t length);
 /// The kernel begins to read a range, without anybody waiting.
 void begin_reading(int fd, std::uint64_t offset, std::uint64_t length);
 /// The kernel begins to write what is dirty in a range, likewise.

@@ -27,7 +27,6 @@ struct ExportSpec {
   std::string node;     ///< "" this one
   bool images = false;  ///< the image files, not dumps
 
-  bool raw = false;  ///< the disks' bytes, also when the guest OS definition could dump them
   bool zstd = false;
   bool live = false;
   bool assume_unused = false;

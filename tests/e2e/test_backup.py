@@ -10,7 +10,7 @@ import random
 import support
 from support import GiB, MiB, Sandbox
 
-# As a real Ganeti 3.0.2 wrote it for an instance without an OS; names changed. The dump holds 2 MiB.
+# In the form that Ganeti 3.0.2 writes for an instance without an OS: its sections, keys and literals. The dump holds 2 MiB.
 GANETI = """[export]
 version = 0
 timestamp = 1795381193
