@@ -243,8 +243,8 @@ Result<InstanceHead> parse_instance_head(std::string_view text, const std::strin
 
 Result<InstanceRecord> parse_instance(std::string_view text, const std::string &file) {
   static const std::vector<std::string> kKnown = {
-      "wanted", "schema",  "uuid",       "name",          "directory", "node", "secondary", "os",   "created",
-      "backend", "hypervisor", "os_parameters", "disks",     "nics", "operation", "claim"};
+      "wanted",  "schema",  "uuid",       "name",          "directory", "node", "secondary", "os",
+      "created", "backend", "hypervisor", "os_parameters", "disks",     "nics", "operation", "claim"};
   const auto root = parse_yaml(text, file);
   if (!root) return root.error();
   auto head = read_head(*root);

@@ -4,8 +4,9 @@
 //   vbdkit-helpers 1                                   first line: name and version of the format
 //   # anything                                         comment; empty lines are skipped too
 //   run [in=TEXT] [dir=PATH] [env=NAME=VALUE]... [fd=N]... -- ARG...
-//                                                      in: stdin; dir: working directory; env: the environment,
-//                                                      where it is not the usual one; fd: a number given to it
+//                                                      in: stdin; dir: working directory; env: the
+//                                                      environment, where it is not the usual one; fd: a
+//                                                      number given to it
 //   = exit STATUS OUTPUT LAST_LINES
 //   spawn [unit=NAME] [log=PATH] [fd=N]... -- ARG...
 //   = process PID START_TIME

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// probe and info on anything that begins as an image of version QCOW_FUZZ_VERSION: header, extensions, tables.
+// probe and info on anything that begins as an image of version QCOW_FUZZ_VERSION: header, extensions,
+// tables.
 #include "fuzz.hpp"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t *data, std::size_t size) {
