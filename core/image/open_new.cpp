@@ -2,6 +2,7 @@
 // The writing side of an image that is being made.
 #include <array>
 
+#include "core/base/size.hpp"
 #include "core/base/text.hpp"
 #include "core/image/image_file.hpp"
 #include "core/image/open.hpp"
