@@ -36,6 +36,16 @@ def digest(size, blocks):
     return root.hex(), {i: d.hex() for i, d in leaves.items()}
 
 
+def has_open(pid, path):
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            if os.readlink(f"/proc/{pid}/fd/{fd}") == path:
+                return True
+        except OSError:
+            pass  # closed in between
+    return False
+
+
 class Content(Sandbox):
     def setUp(self):
         super().setUp()
@@ -191,8 +201,7 @@ class Content(Sandbox):
         for words in (("digest", "--filetype", "raw", path), ("compare", "--filetype", "raw", path, path)):
             vbd = subprocess.Popen(self.argv("image", *words), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                    env=self.environment())
-            while vbd.poll() is None and path not in [os.readlink(f"/proc/{vbd.pid}/fd/{fd}")
-                                                      for fd in os.listdir(f"/proc/{vbd.pid}/fd")]:
+            while vbd.poll() is None and not has_open(vbd.pid, path):
                 pass
             vbd.send_signal(signal.SIGINT)
             out, err = vbd.communicate(timeout=60)
