@@ -77,8 +77,14 @@ class Guest(Sandbox):
             time.sleep(0.2)
 
     def qemus(self):
-        return [pid for pid in self.our_processes()
-                if "qemu-system" in os.path.basename(os.readlink(f"/proc/{pid}/exe"))]
+        found = []
+        for pid in self.our_processes():
+            try:
+                if "qemu-system" in os.path.basename(os.readlink(f"/proc/{pid}/exe")):
+                    found.append(pid)
+            except OSError:
+                pass  # ended in between
+        return found
 
     def first_bytes(self, name):
         path = os.path.join(self.storage, "guest1", name)
