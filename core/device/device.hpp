@@ -62,7 +62,8 @@ struct Status {
 /// Drops the holder; the device goes with the last one. Detached already: fine. `locked` as in AttachSpec.
 [[nodiscard]] Result<void> detach(const Context &context, const LogicalId &id, const std::string &holder,
                                   bool dry_run = false, bool locked = false);
-[[nodiscard]] Result<Status> query(const Context &context, const LogicalId &id);
+/// A command at work on the disk is waited for, unless it is the caller itself: `locked` as in AttachSpec.
+[[nodiscard]] Result<Status> query(const Context &context, const LogicalId &id, bool locked = false);
 
 /// Whether the driver lets an attached node show that its image has grown.
 [[nodiscard]] Result<bool> can_refresh(const Context &context, const Constant &driver);

@@ -36,10 +36,10 @@ Result<Status> status_of(Disk &disk) {
   return to_status(disk, *observed);
 }
 
-Result<Status> query(const Context &context, const LogicalId &id) {
+Result<Status> query(const Context &context, const LogicalId &id, bool locked) {
   auto disk = open_for_others(context, id, false);
   if (!disk) return disk.error();
-  if (!disk->record || disk->record->phase == Record::Phase::attached) return status_of(*disk);
+  if (locked || !disk->record || disk->record->phase == Record::Phase::attached) return status_of(*disk);
   // Somebody is at work, or was killed: under the lock it is seen which.
   auto lock = lock_place(context, disk->place, kQueryPatience);
   auto again = open_for_others(context, id, false);

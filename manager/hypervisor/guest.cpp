@@ -23,7 +23,7 @@ constexpr int kGuardFd = 3;
 /// A process without a monitor that lives this long has started.
 constexpr milliseconds kSettleTime{250};
 constexpr milliseconds kPoll{100}, kAnswer{5000}, kProgram{60000};
-constexpr milliseconds kTerm{10000};
+constexpr milliseconds kTerm{10000}, kLastBreath{1000};
 constexpr std::size_t kLogLimit = 1u << 20, kLogLines = 5;
 
 Values values_of(const Guest &guest) {
@@ -197,6 +197,7 @@ Result<void> start_guest(Guest &guest, const std::string &config, bool paused, i
   sys::RunSpec spec;
   spec.argv = *words;
   spec.timeout = commands.start_timeout;
+  if (guard >= 0) spec.fds = {{guard, kGuardFd}};
   auto done = sys::run_checked(guest.runner, spec);
   if (!done) return Error(kStartFailed, cat("instance ", guest.name, ": ", done.error().message()));
   return {};
@@ -260,8 +261,16 @@ Result<bool> tell_guest(const Guest &guest, const Words &commands, const Values 
 
 Result<void> ask_stop(const Guest &guest) {
   auto told = tell_guest(guest, guest.profile.commands.stop);
-  if (!told) return told.error();
-  if (*told) return {};
+  if (told && *told) return {};
+  if (!told) {
+    // One that is gone before it has answered has done what it was asked.
+    const bool process = guest.profile.commands.kind == Commands::Kind::process;
+    for (const auto deadline = Clock::now() + kLastBreath; process && guest.runner.alive(guest.process);) {
+      if (Clock::now() >= deadline) return told.error();
+      std::this_thread::sleep_for(kPoll / 10);
+    }
+    return process ? Result<void>() : told.error();
+  }
   return guest.runner.stop(guest.process, kTerm);
 }
 

@@ -21,7 +21,8 @@ inline constexpr ErrorKind kAbsent{"hypervisor.absent", Exit::failed};
 inline constexpr const char *kConfigFile = "config";
 inline constexpr const char *kControlSocket = "control";
 inline constexpr const char *kLogFile = "log";
-inline constexpr const char *kGuardFile = "guard";  ///< locked by the guest's process as long as it lives
+/// Locked by the guest's process, or by what a toolstack's start has running, as long as that lives.
+inline constexpr const char *kGuardFile = "guard";
 
 /// A guest of this host. Its private directory holds the config file, the log, the control socket.
 struct Guest {
@@ -54,7 +55,7 @@ struct GuestStatus {
 [[nodiscard]] Result<std::map<std::string, GuestStatus>> toolstack_status(const Profile &profile,
                                                                           sys::Runner &runner);
 
-/// Asks it to shut down; returns at once.
+/// Asks it to shut down; returns at once. Ended already: fine.
 [[nodiscard]] Result<void> ask_stop(const Guest &guest);
 /// Ends it; returns when it is gone.
 [[nodiscard]] Result<void> destroy_guest(const Guest &guest);

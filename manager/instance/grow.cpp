@@ -214,7 +214,7 @@ Result<void> settle_grow(const Manager &manager, Work &work) {
       continue;  // by hand; verify tells it
     }
     disk.size = *size;
-    auto status = device::query(context_of(manager), id);
+    auto status = device::query(context_of(manager), id, true);
     if (!status || status->state != device::Status::State::attached) continue;
     if (auto shown = device::refresh(context_of(manager), id); !shown) log::warn(shown.error().message());
   }

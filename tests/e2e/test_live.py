@@ -47,16 +47,17 @@ while True:
 
 class Live(Sandbox):
     needs_loops = True
+    profile, guest_script = GUEST_PROFILE, GUEST_SCRIPT
 
     def setUp(self):
         super().setUp()
         self.script = os.path.join(self.dir, "guest.py")
         with open(self.script, "w") as f:
-            f.write(GUEST_SCRIPT)
+            f.write(self.guest_script)
         os.chmod(self.script, 0o755)
         profile = os.path.join(self.dir, "mine.yaml")
         with open(profile, "w") as f:
-            f.write(GUEST_PROFILE % self.script)
+            f.write(self.profile.replace("%s", self.script))
         self.write_config(f"hypervisor: {profile}\n")
 
     def add(self, name="web1", *more):
@@ -66,7 +67,7 @@ class Live(Sandbox):
         return {i["name"]: (i["state"], i["reason"]) for i in self.vbd_json("instance", "list")["instances"]}
 
     def guests(self):
-        return [pid for pid in self.our_processes() if self.command(pid)[1:2] == [self.script]]
+        return [pid for pid in self.our_processes() if self.script in self.command(pid)[1:3]]
 
     def command(self, pid):
         try:

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: MIT
+// What start, stop and the settling of both share. Private to this room. The caller holds the operation lock
+// of the instance's directory wherever something changes.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "manager/hypervisor/guest.hpp"
+#include "manager/instance/guest_record.hpp"
+#include "manager/instance/live.hpp"
+
+namespace vbd::instance {
+
+/// In the details of a stop: it shall run again, also when this stop is finished by another command.
+inline constexpr const char *kRemembered = "remembered";
+
+/// A handle of the guest that is noted; `profile` must outlive it.
+[[nodiscard]] hypervisor::Guest guest_of(const Manager &manager, const hypervisor::Profile &profile,
+                                         const GuestRecord &record);
+/// The profile that the guest was started with, whatever the configuration says by now.
+[[nodiscard]] Result<hypervisor::Profile> profile_of(const Manager &manager, const GuestRecord &record);
+
+/// Reads the note of the guest into `guest` (none: it is empty) and asks the hypervisor; absent without one.
+[[nodiscard]] Result<hypervisor::GuestStatus> look(const Manager &manager, const InstanceRecord &record,
+                                                   std::optional<GuestRecord> &guest);
+/// There, and not powered off by itself.
+[[nodiscard]] bool is_up(const hypervisor::GuestStatus &status);
+
+/// kOtherNode, or kClaimed by another node.
+[[nodiscard]] Result<void> check_here(const Manager &manager, const InstanceRecord &record);
+
+/// Ends the guest, and what a start that was killed has left running without a note. Gone already: fine.
+[[nodiscard]] Result<void> destroy(const Manager &manager, const std::optional<GuestRecord> &record,
+                                   const std::string &uuid);
+/// No guest is there any more: takes the disks back, drops the note of it, the operation and the claim.
+[[nodiscard]] Result<void> clear(const Manager &manager, Work &work, bool wanted_up);
+
+}  // namespace vbd::instance

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: MIT
+// stop and reboot.
+#include "core/base/log.hpp"
+#include "core/base/text.hpp"
+#include "core/sys/host.hpp"
+#include "manager/instance/live_parts.hpp"
+
+namespace vbd::instance {
+namespace {
+
+using hypervisor::GuestStatus;
+using text::cat;
+
+Error still_running(const StopSpec &spec, const std::string &why) {
+  return Error(kStillRunning, cat("instance ", spec.name, ": ", why),
+               cat("'vbd instance stop --force ", spec.name, "' ends it as if its power failed"));
+}
+
+/// Orderly within the time-out, then, when wanted, by force.
+Result<void> bring_down(const Manager &manager, const GuestRecord &guest, const GuestStatus &status,
+                        const StopSpec &spec) {
+  auto profile = profile_of(manager, guest);
+  if (!profile) return profile.error();
+  const auto handle = guest_of(manager, *profile, guest);
+  const bool waits = status.state == GuestStatus::State::paused || status.state == GuestStatus::State::error;
+  if (spec.timeout.count() > 0 && status.state != GuestStatus::State::stopped) {
+    if (waits && !spec.force) return still_running(spec, cat("it can't shut down: ", status.reason));
+    bool down = false;
+    if (!waits) {
+      if (auto asked = hypervisor::ask_stop(handle); !asked) return asked;
+      auto waited = hypervisor::wait_down(handle, spec.timeout);
+      if (!waited) return waited.error();
+      down = *waited;
+    }
+    if (!down && !spec.force) {
+      return still_running(spec, cat("it has not shut down within ", spec.timeout.count(), " s"));
+    }
+  }
+  return destroy(manager, guest, guest.uuid);
+}
+
+Result<Plan> do_stop(const Manager &manager, const StopSpec &spec, bool dry_run) {
+  std::optional<GuestRecord> guest;
+  if (dry_run) {
+    auto entry = find_settled(manager, spec.name, true);
+    if (!entry) return entry.error();
+    auto status = look(manager, entry->record, guest);
+    if (!status) return status.error();
+    return status->there() ? Plan{cat("stop ", spec.name)} : Plan{};
+  }
+  auto work = open_work(manager, spec.name);
+  if (!work) return work.error();
+  if (auto here = check_here(manager, work->record); !here) return here.error();
+  auto status = look(manager, work->record, guest);
+  if (!status) return status.error();
+  const bool wanted = spec.remember ? false : work->record.wanted_up;
+  if (!guest && !work->record.wanted_up) return Plan{};
+  OperationRecord operation{"stop", sys::now_rfc3339(), {}, false, {}};
+  if (wanted) operation.details[kRemembered] = "yes";
+  auto done = begin_operation(manager, *work, std::move(operation));
+  if (!done) return done.error();
+  if (guest && status->there()) {
+    if (done = bring_down(manager, *guest, *status, spec); !done) {
+      auto ended = end_operation(manager, *work);
+      if (!ended) log::error(ended.error().message());
+      return done.error();
+    }
+  }
+  if (done = clear(manager, *work, wanted); !done) return done.error();
+  return Plan{cat("stop ", spec.name)};
+}
+
+}  // namespace
+
+Result<Plan> stop(const Manager &manager, const StopSpec &spec, bool dry_run) {
+  auto done = do_stop(manager, spec, dry_run);
+  if (!dry_run) log::audit(cat("instance stop ", spec.name), done ? "done" : done.error().message());
+  return done;
+}
+
+Result<Plan> reboot(const Manager &manager, const StopSpec &spec, bool dry_run) {
+  auto entry = find_settled(manager, spec.name, dry_run);
+  if (!entry) return entry.error();
+  std::optional<GuestRecord> guest;
+  auto status = look(manager, entry->record, guest);
+  if (!status) return status.error();
+  if (!is_up(*status))
+    return Error(kNotRunning, cat("instance ", spec.name, ": it does not run"), "start it");
+  auto profile = profile_of(manager, *guest);
+  if (!profile) return profile.error();
+  const Plan plan{cat("reboot ", spec.name)};
+  if (dry_run) return plan;
+  const auto &commands = spec.force ? profile->commands.reset : profile->commands.reboot;
+  auto told = hypervisor::tell_guest(guest_of(manager, *profile, *guest), commands);
+  if (!told) return told.error();
+  if (*told) return plan;
+  StopSpec down = spec;
+  down.remember = false;
+  if (spec.force) down.timeout = std::chrono::seconds(0);
+  if (auto stopped = stop(manager, down, false); !stopped) return stopped.error();
+  if (auto started = start(manager, {spec.name, false}, false); !started) return started.error();
+  return plan;
+}
+
+}  // namespace vbd::instance
