@@ -50,8 +50,8 @@ Result<Outcome> activate_disks(Session &session) {
 }
 
 Result<Outcome> deactivate_disks(Session &session) {
-  const auto steps =
-      instance::deactivate_disks(session.manager(), session.args().value("NAME"), session.dry_run());
+  const auto steps = instance::deactivate_disks(session.manager(), session.args().value("NAME"),
+                                                session.args().has("force"), session.dry_run());
   if (!steps) return steps.error();
   return report::plan(session.json(), *steps, session.dry_run(), "");
 }
@@ -80,6 +80,10 @@ constexpr OptionSpec kGrowOptions[] = {
 constexpr std::string_view kGrowExamples[] = {"vbd instance grow-disk web1 0 5G",
                                               "vbd instance grow-disk --absolute web1 sdb 100G"};
 constexpr std::string_view kActivateExamples[] = {"vbd instance activate-disks web1"};
+constexpr OptionSpec kDeactivateOptions[] = {
+    {"-f,--force", Takes::nothing, "",
+     "also while the instance runs, or can't be asked: what its guest has open stays"},
+};
 constexpr std::string_view kDeactivateExamples[] = {"vbd instance deactivate-disks web1"};
 
 constexpr OptionSpec kReplaceOptions[] = {
@@ -98,8 +102,9 @@ VerbSpec instance_grow_disk_verb() {
       "grow-disk",
       "make a disk larger",
       "Makes a disk larger; what is added reads as zeros. A disk that is attached as a device grows under\n"
-      "it, where the driver and the filetype can; else detach it first. Disks do not shrink. When a run was\n"
-      "killed, the same command finishes it.",
+      "it, where the driver and the filetype can; else detach it first. A guest that runs is told of it. "
+      "Disks\n"
+      "do not shrink. When a run was killed, the same command finishes it.",
       kGrowOptions,
       kGrowArguments,
       kGrowExamples,
@@ -127,8 +132,8 @@ VerbSpec instance_deactivate_disks_verb() {
           "detach what activate-disks attached",
           "Detaches every disk that is attached for the instance. A device that is in use is refused; what "
           "others\n"
-          "attached stays.",
-          {},
+          "attached stays. Refused while the instance runs.",
+          kDeactivateOptions,
           kName,
           kDeactivateExamples,
           true,

@@ -89,7 +89,8 @@ VerbSpec instance_modify_verb() {
       "counts the disks as those before it left them. Disks that stay keep their names; a new one gets the\n"
       "first free one (sda, sdb, ...), and driver and filetype of the first disk unless it says others.\n"
       "With adopt= an image that is there is taken: where it lies, or as a clone that shares its blocks\n"
-      "(then the original stays), or, where the filesystem can't do that, moved.",
+      "(then the original stays), or, where the filesystem can't do that, moved. An instance that runs gets\n"
+      "new disks at its next start.",
       kModifyOptions,
       kName,
       kModifyExamples,

@@ -7,6 +7,7 @@
 #include "core/base/log.hpp"
 #include "core/base/text.hpp"
 #include "manager/instance/disks.hpp"
+#include "manager/instance/live_parts.hpp"
 #include "manager/instance/settle.hpp"
 
 namespace vbd::instance {
@@ -35,6 +36,14 @@ Result<std::string> attach_one(Attempt &attempt, const DiskRecord &disk, bool dr
                                 512,
                                 dry_run};
   auto before = device::query(attempt.context(), spec.id);
+  const bool lent = before && before->state == device::Status::State::attached &&
+                    before->attachment.node.empty() && has(before->attachment.holders, attempt.holder);
+  if (lent) {
+    return Error(kRunning,
+                 cat(text::printable(spec.id.path), ": the guest of ", attempt.record.name,
+                     " has opened it itself, and there is no device"),
+                 cat("vbd instance stop ", attempt.record.name));
+  }
   auto attached = device::attach(attempt.context(), spec);
   if (!attached) return attached.error();
   const bool had = before && before->state == device::Status::State::attached &&
@@ -50,9 +59,10 @@ void give_back(const Attempt &attempt) {
   }
 }
 
-/// Detached for this holder; false: it had nothing.
-Result<bool> release(const Attempt &attempt, const LogicalId &id, bool dry_run) {
-  auto status = device::query(attempt.context(), id);
+/// Detached for this holder; false: it had nothing. The caller holds the lock of the directory, unless
+/// nothing changes. `running`: the guest is there and keeps what it has opened itself.
+Result<bool> release(const Attempt &attempt, const LogicalId &id, bool running, bool dry_run) {
+  auto status = device::query(attempt.context(), id, !dry_run);
   if (!status) return status.error().is(sys::kNotFound) ? Result<bool>(false) : status.error();
   if (status->state == device::Status::State::detached) return false;
   if (!has(status->attachment.holders, attempt.holder)) {
@@ -60,9 +70,43 @@ Result<bool> release(const Attempt &attempt, const LogicalId &id, bool dry_run) 
                   text::printable(text::join(status->attachment.holders, ", "))));
     return false;
   }
-  auto gone = device::detach(attempt.context(), id, attempt.holder, dry_run);
+  if (running && status->attachment.node.empty()) {
+    return Error(device::kDeviceBusy,
+                 cat(text::printable(id.path), ": the guest of ", attempt.record.name, " has it open"),
+                 cat("vbd instance stop ", attempt.record.name));
+  }
+  auto gone = device::detach(attempt.context(), id, attempt.holder, dry_run, !dry_run);
   if (!gone) return gone.error();
   return true;
+}
+
+/// A guest must not lose its disks; with force only those go that it does not have open. True: it is there.
+Result<bool> check_guest(const Manager &manager, const InstanceRecord &record, bool force) {
+  std::optional<GuestRecord> guest;
+  auto status = look(manager, record, guest);
+  if (!status && !force) return status.error();
+  const bool running = guest && (!status || status->there());
+  if (!running || force) return running;
+  return Error(
+      kRunning, cat("instance ", record.name, ": it runs"),
+      cat("vbd instance stop ", record.name, "; --force detaches what its guest does not have open"));
+}
+
+Result<Plan> do_deactivate(const Manager &manager, const InstanceRecord &record, bool force, bool dry_run) {
+  auto running = check_guest(manager, record, force);
+  if (!running) return running.error();
+  const Attempt attempt{manager, record, disk_holder(record), {}};
+  Plan plan;
+  Result<void> done;
+  for (auto disk = record.disks.rbegin(); disk != record.disks.rend(); ++disk) {
+    const LogicalId id = logical_id(record, *disk);
+    auto gone = release(attempt, id, *running, dry_run);
+    if (!gone && !done) log::error(gone.error().message());
+    if (!gone && done) done = gone.error();  // the others go all the same
+    if (gone && *gone) plan.push_back(cat("detach ", id.path, " for ", attempt.holder));
+  }
+  if (!done) return done.error();
+  return plan;
 }
 
 }  // namespace
@@ -109,22 +153,17 @@ Result<Activated> activate_disks(const Manager &manager, const std::string &name
   return result;
 }
 
-Result<Plan> deactivate_disks(const Manager &manager, const std::string &name, bool dry_run) {
-  auto entry = find_settled(manager, name, dry_run);
-  if (!entry) return entry.error();
-  const InstanceRecord &record = entry->record;
-  const Attempt attempt{manager, record, disk_holder(record), {}};
-  Plan plan;
-  Result<void> done;
-  for (auto disk = record.disks.rbegin(); disk != record.disks.rend(); ++disk) {
-    const LogicalId id = logical_id(record, *disk);
-    auto gone = release(attempt, id, dry_run);
-    if (!gone && done) done = gone.error();  // the others go all the same
-    if (gone && *gone) plan.push_back(cat("detach ", id.path, " for ", attempt.holder));
+Result<Plan> deactivate_disks(const Manager &manager, const std::string &name, bool force, bool dry_run) {
+  if (dry_run) {
+    auto entry = find_settled(manager, name, true);
+    if (!entry) return entry.error();
+    return do_deactivate(manager, entry->record, force, true);
   }
-  if (!dry_run) log::audit(cat("instance deactivate-disks ", name), done ? "done" : done.error().message());
-  if (!done) return done.error();
-  return plan;
+  auto work = open_work(manager, name);
+  if (!work) return work.error();
+  auto done = do_deactivate(manager, work->record, force, false);
+  log::audit(cat("instance deactivate-disks ", name), done ? "done" : done.error().message());
+  return done;
 }
 
 }  // namespace vbd::instance

@@ -16,6 +16,7 @@ namespace vbd::instance {
 
 inline constexpr ErrorKind kNoDisk{"instance.no_disk", Exit::not_found};
 inline constexpr ErrorKind kWouldShrink{"instance.would_shrink", Exit::usage};
+inline constexpr ErrorKind kStillSmall{"instance.still_small", Exit::failed};
 inline constexpr ErrorKind kCannotGrowAttached{"instance.grow_attached", Exit::busy};
 
 /// The holder of what is attached for an instance, whoever asked for it: start or activate-disks.
@@ -31,8 +32,8 @@ struct GrowSpec {
   bool absolute = false;     ///< `amount` is the new size, not what is added
   bool assume_unused = false;
 };
-/// The image, the device that it is attached as, and the catalog. An absolute size that it has already is
-/// fine.
+/// The image, the device that it is attached as, the guest that runs with it, and the catalog. An absolute
+/// size that it has already is fine.
 [[nodiscard]] Result<Plan> grow_disk(const Manager &manager, const GrowSpec &spec, bool dry_run);
 
 /// One --disk of modify.
@@ -71,7 +72,9 @@ struct Activated {
 };
 /// Attaches every disk for disk_holder(); those that are attached so already keep their node.
 [[nodiscard]] Result<Activated> activate_disks(const Manager &manager, const std::string &name, bool dry_run);
-/// Gives up what disk_holder() has; other holders keep theirs. Nothing attached is fine.
-[[nodiscard]] Result<Plan> deactivate_disks(const Manager &manager, const std::string &name, bool dry_run);
+/// Gives up what disk_holder() has; other holders keep theirs. Nothing attached is fine. kRunning while a
+/// guest is there; with `force` what that has open stays (disk.busy), and the rest goes.
+[[nodiscard]] Result<Plan> deactivate_disks(const Manager &manager, const std::string &name, bool force,
+                                            bool dry_run);
 
 }  // namespace vbd::instance

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
-// grow-disk. The order: record what is going on, the image, the device, the catalog's size. The image is the
-// truth: whatever happens, the catalog ends with the size that the image really has.
+// grow-disk. The order: record what is going on, the image, the device, the guest, the catalog's size; an
+// image that the guest opened itself is grown by its hypervisor. The image is the truth: whatever happens,
+// the catalog ends with the size that the image really has.
+#include <algorithm>
 #include <charconv>
 
 #include "core/base/log.hpp"
@@ -25,7 +27,8 @@ struct Goal {
   std::size_t index = 0;
   LogicalId id;
   std::uint64_t from = 0, to = 0;
-  bool attached = false;
+  enum class How { file, device, guest } how = How::file;  ///< what of it is in use, and so does the growing
+  std::optional<RunningGuest> guest = {};                  ///< who must hear of it
 };
 
 device::Context context_of(const Manager &manager) {
@@ -57,27 +60,55 @@ Result<std::uint64_t> target_size(const GrowSpec &spec, const DiskRecord &disk) 
   return disk.size + spec.amount;
 }
 
-/// Only a file whose bytes are the guest's can grow under a device, and only where the device can follow.
-Result<bool> check_attached(const Manager &manager, const LogicalId &id) {
-  auto status = device::query(context_of(manager), id);
-  if (!status) return status.error();
-  if (status->state == device::Status::State::detached) return false;
-  if (status->state == device::Status::State::broken) {
-    return Error(device::kBroken, cat(text::printable(id.path), ": ", status->reason),
-                 cat("vbd disk detach '", id.str(), "'"));
+/// The image is open in the hypervisor, which holds its lock: only that can grow it.
+Result<Goal::How> check_lent(const InstanceRecord &record, const Goal &goal) {
+  const std::string where = cat(text::printable(goal.id.path), ": given to ", disk_holder(record));
+  if (!goal.guest) {
+    return Error(kCannotGrowAttached, cat(where, ", whose guest has ended"),
+                 cat("vbd instance stop ", record.name, ", or start it"));
   }
+  if (!goal.guest->profile.commands.grow.empty()) return Goal::How::guest;
+  return Error(kCannotGrowAttached,
+               cat(where, ", and the ", goal.guest->profile.name, " profile has no 'grow'"),
+               "stop it, grow it, and start it again");
+}
+
+/// Only a file whose bytes are the guest's can grow under a device, and only where the device can follow.
+Result<Goal::How> check_device(const Manager &manager, const LogicalId &id, const device::Status &status) {
   auto follows = device::can_refresh(context_of(manager), id.driver);
   if (!follows) return follows.error();
   auto filetype = manager.registry.find(id.filetype);
   if (!filetype) return filetype.error();
   const auto flat = filetype->note.properties.find("flat");
-  if (*follows && flat != filetype->note.properties.end() && flat->second == "1") return true;
+  if (*follows && flat != filetype->note.properties.end() && flat->second == "1") return Goal::How::device;
   return Error(kCannotGrowAttached,
-               cat(text::printable(id.path), ": attached at ", status->attachment.node, " for ",
-                   text::join(status->attachment.holders, ", "), ", and ",
+               cat(text::printable(id.path), ": attached at ", status.attachment.node, " for ",
+                   text::join(status.attachment.holders, ", "), ", and ",
                    *follows ? cat(id.filetype.str(), " can't grow beneath a device")
                             : cat(id.driver.str(), " can't let its device grow")),
                "detach it, grow it, and attach it again");
+}
+
+Result<void> see_use(const Manager &manager, const InstanceRecord &record, Goal &goal) {
+  if (auto unclaimed = check_unclaimed(manager, record); !unclaimed) return unclaimed;
+  auto status = device::query(context_of(manager), goal.id);
+  if (!status) return status.error();
+  if (status->state == device::Status::State::detached) return {};
+  if (status->state == device::Status::State::broken) {
+    return Error(device::kBroken, cat(text::printable(goal.id.path), ": ", status->reason),
+                 cat("vbd disk detach '", goal.id.str(), "'"));
+  }
+  const auto &holders = status->attachment.holders;
+  if (std::find(holders.begin(), holders.end(), disk_holder(record)) != holders.end()) {
+    auto guest = running_guest(manager, record);
+    if (!guest) return guest.error();
+    goal.guest = std::move(*guest);
+  }
+  auto how =
+      status->attachment.node.empty() ? check_lent(record, goal) : check_device(manager, goal.id, *status);
+  if (!how) return how.error();
+  goal.how = *how;
+  return {};
 }
 
 Result<Goal> plan_grow(const Manager &manager, const InstanceRecord &record, const GrowSpec &spec) {
@@ -86,10 +117,8 @@ Result<Goal> plan_grow(const Manager &manager, const InstanceRecord &record, con
   const DiskRecord &disk = record.disks[*index];
   auto to = target_size(spec, disk);
   if (!to) return to.error();
-  Goal goal{*index, logical_id(record, disk), disk.size, *to, false};
-  auto attached = check_attached(manager, goal.id);
-  if (!attached) return attached.error();
-  goal.attached = *attached;
+  Goal goal{*index, logical_id(record, disk), disk.size, *to};
+  if (auto seen = see_use(manager, record, goal); !seen) return seen.error();
   return goal;
 }
 
@@ -99,7 +128,8 @@ Plan describe(const Goal &goal) {
     plan.push_back(cat("grow ", goal.id.path, " (", goal.id.filetype.str(), ") from ", goal.from, " to ",
                        goal.to, " bytes"));
   }
-  if (goal.attached) plan.push_back(cat("let the device of ", goal.id.path, " show it"));
+  if (goal.how == Goal::How::device) plan.push_back(cat("let the device of ", goal.id.path, " show it"));
+  if (goal.guest) plan.push_back(cat("let the guest see it, through ", goal.guest->profile.name));
   return plan;
 }
 
@@ -121,10 +151,10 @@ Result<std::uint64_t> real_size(const Manager &manager, const LogicalId &id) {
   return size_in(manager, id, file->get());
 }
 
-/// Detached: nobody may use it. Attached: the device has the lock, and we have the device.
+/// A file: nobody may use it. A device: that has the lock, and we have the device.
 Result<sys::Fd> open_to_grow(const Manager &manager, const Goal &goal, bool assume_unused) {
   auto file = open_image(manager, goal.id, sys::Access::read_write);
-  if (!file || goal.attached) return file;
+  if (!file || goal.how == Goal::How::device) return file;
   if (auto unused = image::refuse_users(file->get(), goal.id.path, assume_unused); !unused)
     return unused.error();
   if (auto locked = sys::lock_image(file->get(), sys::ImageLockMode::exclusive, goal.id.path); !locked)
@@ -151,27 +181,46 @@ void undo(const Manager &manager, Work &work, const Goal &goal, int file) {
   if (!ended) log::error(cat("instance ", work.record.name, ": left interrupted: ", ended.error().message()));
 }
 
-Result<void> show_growth(const Manager &manager, const Goal &goal) {
-  if (!goal.attached) return {};
-  auto shown = device::refresh(context_of(manager), goal.id);
+Result<void> show_growth(const Manager &manager, const Goal &goal, const DiskRecord &disk) {
+  Result<void> shown;
+  if (goal.how == Goal::How::device) shown = device::refresh(context_of(manager), goal.id);
+  if (shown && goal.guest) shown = tell_size(manager, *goal.guest, disk, goal.to);
   if (shown) return {};
-  return Error(
-      ErrorKind{shown.error().id(), shown.error().exit()},
-      cat("the image has ", goal.to, " bytes now, its device does not show them: ", shown.error().message()),
-      "the same command with --absolute and that size tries again");
+  return Error(ErrorKind{shown.error().id(), shown.error().exit()},
+               cat("the image has ", goal.to, " bytes now, ", goal.guest ? "its guest" : "its device",
+                   " does not see them: ", shown.error().message()),
+               "the same command with --absolute and that size tries again");
 }
 
-Result<void> do_grow(const Manager &manager, Work &work, const GrowSpec &spec, const Goal &goal) {
-  if (goal.to == goal.from) return show_growth(manager, goal);
-  auto file = open_to_grow(manager, goal, spec.assume_unused);
-  if (!file) return file.error();
-  const DiskRecord &disk = work.record.disks[goal.index];
+OperationRecord operation_of(const GrowSpec &spec, const Goal &goal, const DiskRecord &disk) {
   OperationRecord operation{kVerb, sys::now_rfc3339(), {}, false, {}};
   operation.details = {{"disk", disk.file},
                        {"request", request_of(spec)},
                        {"from", std::to_string(goal.from)},
                        {"to", std::to_string(goal.to)}};
-  auto done = begin_operation(manager, work, std::move(operation));
+  return operation;
+}
+
+/// The hypervisor grows the image that it has open; what became of it stands in the image.
+Result<void> grow_through_guest(const Manager &manager, Work &work, const GrowSpec &spec, const Goal &goal) {
+  const DiskRecord disk = work.record.disks[goal.index];
+  if (auto begun = begin_operation(manager, work, operation_of(spec, goal, disk)); !begun) return begun;
+  const auto told = tell_size(manager, *goal.guest, disk, goal.to);
+  auto size = real_size(manager, goal.id);
+  if (!size) return told ? size.error() : told.error();
+  if (auto ended = close_with(manager, work, goal, *size); !ended) return ended;
+  if (told && *size < goal.to) {
+    return Error(kStillSmall, cat(text::printable(goal.id.path), ": ", goal.guest->profile.name,
+                                  " has taken the command, but the image has ", *size, " bytes"));
+  }
+  return told;
+}
+
+Result<void> grow_image(const Manager &manager, Work &work, const GrowSpec &spec, const Goal &goal) {
+  auto file = open_to_grow(manager, goal, spec.assume_unused);
+  if (!file) return file.error();
+  const DiskRecord disk = work.record.disks[goal.index];
+  auto done = begin_operation(manager, work, operation_of(spec, goal, disk));
   if (done) {
     done = image::resize(manager.registry, goal.id.filetype, file->get(), goal.id.path, goal.to, false);
   }
@@ -179,9 +228,15 @@ Result<void> do_grow(const Manager &manager, Work &work, const GrowSpec &spec, c
     undo(manager, work, goal, file->get());
     return done;
   }
-  const auto shown = show_growth(manager, goal);
+  const auto shown = show_growth(manager, goal, disk);
   if (auto ended = close_with(manager, work, goal, goal.to); !ended) return ended;
   return shown;
+}
+
+Result<void> do_grow(const Manager &manager, Work &work, const GrowSpec &spec, const Goal &goal) {
+  if (goal.to == goal.from) return show_growth(manager, goal, work.record.disks[goal.index]);
+  if (goal.how == Goal::How::guest) return grow_through_guest(manager, work, spec, goal);
+  return grow_image(manager, work, spec, goal);
 }
 
 /// The same words after a killed run: its goal, not as much again.
@@ -200,6 +255,21 @@ Result<GrowSpec> resumed(const Manager &manager, const GrowSpec &spec) {
   return same;
 }
 
+/// As far as it goes: the next grow-disk tries again.
+void show_settled(const Manager &manager, const InstanceRecord &record, const DiskRecord &disk) {
+  const LogicalId id = logical_id(record, disk);
+  auto status = device::query(context_of(manager), id, true);
+  if (!status || status->state != device::Status::State::attached) return;
+  Result<void> shown;
+  if (!status->attachment.node.empty()) shown = device::refresh(context_of(manager), id);
+  if (shown) {
+    auto guest = running_guest(manager, record);
+    if (!guest) shown = guest.error();
+    if (guest && *guest) shown = tell_size(manager, **guest, disk, disk.size);
+  }
+  if (!shown) log::warn(shown.error().message());
+}
+
 }  // namespace
 
 Result<void> settle_grow(const Manager &manager, Work &work) {
@@ -214,9 +284,7 @@ Result<void> settle_grow(const Manager &manager, Work &work) {
       continue;  // by hand; verify tells it
     }
     disk.size = *size;
-    auto status = device::query(context_of(manager), id, true);
-    if (!status || status->state != device::Status::State::attached) continue;
-    if (auto shown = device::refresh(context_of(manager), id); !shown) log::warn(shown.error().message());
+    show_settled(manager, work.record, disk);
   }
   return end_operation(manager, work);
 }

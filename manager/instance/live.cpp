@@ -88,12 +88,7 @@ Result<void> check_here(const Manager &manager, const InstanceRecord &record) {
         cat("instance ", record.name, ": its node is ", record.node, ", this is ", manager.settings.node),
         cat("run the same command on ", record.node));
   }
-  if (!record.claim || record.claim->node == manager.settings.node) return {};
-  return Error(
-      kClaimed,
-      cat("instance ", record.name, ": claimed by ", text::printable(record.claim->holder), " on node ",
-          text::printable(record.claim->node), " since ", text::printable(record.claim->time)),
-      cat("stop it on ", text::printable(record.claim->node)));
+  return check_unclaimed(manager, record);
 }
 
 Result<void> destroy(const Manager &manager, const std::optional<GuestRecord> &record,

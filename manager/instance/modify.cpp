@@ -11,6 +11,7 @@
 #include "core/sys/host.hpp"
 #include "manager/instance/add_plan.hpp"
 #include "manager/instance/disks.hpp"
+#include "manager/instance/grow.hpp"
 #include "manager/instance/modify.hpp"
 #include "manager/instance/settle.hpp"
 #include "manager/instance/space.hpp"
@@ -136,12 +137,7 @@ Result<void> plan_other(const DiskChange &wanted, Change &change) {
 /// Nobody may have what is deleted or gets another mode; another node's claim counts for all.
 Result<void> check_quiet(const Manager &manager, const InstanceRecord &record, const Change &change,
                          bool assume_unused) {
-  if (record.claim && record.claim->node != manager.settings.node) {
-    return Error(kClaimed,
-                 cat("instance ", record.name, ": claimed by ", text::printable(record.claim->holder),
-                     " on node ", text::printable(record.claim->node)),
-                 cat("stop or detach it on ", text::printable(record.claim->node)));
-  }
+  if (auto unclaimed = check_unclaimed(manager, record); !unclaimed) return unclaimed;
   for (const auto &disk : record.disks) {
     const auto same = std::find_if(change.after.disks.begin(), change.after.disks.end(),
                                    [&](const DiskRecord &other) { return other.file == disk.file; });
@@ -260,6 +256,13 @@ Result<void> do_modify(const Manager &manager, Work &work, const Change &change,
   return done;
 }
 
+/// A guest that runs keeps the disks that it was started with.
+void say_when(const Manager &manager, const InstanceRecord &record) {
+  auto guest = running_guest(manager, record);
+  if (guest && *guest)
+    log::warn(cat("instance ", record.name, ": it runs, and gets a new disk at its next start"));
+}
+
 }  // namespace
 
 Result<void> settle_modify(const Manager &manager, Work &work, bool assume_unused) {
@@ -286,6 +289,7 @@ Result<Plan> modify(const Manager &manager, const ModifySpec &spec, bool dry_run
   change = plan_change(manager, spec, work->record, work->site.directory.get());  // as it is under the lock
   if (!change) return change.error();
   auto done = do_modify(manager, *work, *change, spec.assume_unused);
+  if (done && !change->added.empty()) say_when(manager, work->record);
   log::audit(cat("instance modify ", spec.name, ": ", text::join(change->lines, ", ")),
              done ? "done" : done.error().message());
   if (!done) return done.error();

@@ -90,6 +90,15 @@ Result<void> check_workable(const Entry &entry) {
   return {};
 }
 
+Result<void> check_unclaimed(const Manager &manager, const InstanceRecord &record) {
+  if (!record.claim || record.claim->node == manager.settings.node) return {};
+  return Error(
+      kClaimed,
+      cat("instance ", record.name, ": claimed by ", text::printable(record.claim->holder), " on node ",
+          text::printable(record.claim->node), " since ", text::printable(record.claim->time)),
+      cat("stop or detach it on ", text::printable(record.claim->node)));
+}
+
 Result<InstanceRecord> read_again(const Manager &manager, const Site &site, const InstanceRecord &before) {
   auto record = Catalog(manager.settings).read_record(site.directory.get(), site.path);
   if (!record) return record.error();

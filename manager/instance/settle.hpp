@@ -35,6 +35,9 @@ void wait_for_rest(const config::Settings &settings, const std::string &path);
 /// kForeign or kUnreachable for an instance that nothing may be done with.
 [[nodiscard]] Result<void> check_workable(const Entry &entry);
 
+/// kClaimed when another node uses the instance.
+[[nodiscard]] Result<void> check_unclaimed(const Manager &manager, const InstanceRecord &record);
+
 /// The record under the directory's lock, for what was read before may be old: kForeign when another instance
 /// is there now.
 [[nodiscard]] Result<InstanceRecord> read_again(const Manager &manager, const Site &site,

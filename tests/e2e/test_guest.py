@@ -4,6 +4,7 @@
 
 import glob
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -17,13 +18,25 @@ INIT = """\
 busybox mount -t proc proc /proc
 busybox mount -t devtmpfs dev /dev
 for m in %s; do busybox insmod /$m; done
-for disk in vda vdb; do
-  echo "written by the guest to $disk" | busybox dd of=/dev/$disk bs=512 count=1 conv=sync,fsync 2>/dev/null
-done
+busybox mount -t sysfs sys /sys
+put() {  # DISK SECTOR: one sector from stdin
+  busybox dd of=/dev/$1 bs=512 seek=$2 count=1 conv=sync,fsync 2>/dev/null
+}
+cd /sys/block
+for disk in vd*; do echo "written by the guest to $disk" | put $disk 0; done
 busybox sync
-busybox grep -q mode=off /proc/cmdline && busybox poweroff -f
-busybox sleep 100000
+mode=$(busybox sed 's/.*mode=//' /proc/cmdline)
+[ $mode = off ] && busybox poweroff -f
+if [ $mode = fill ]; then
+  busybox tr '\\000' x < /dev/zero | busybox dd of=/dev/vda bs=65536 seek=1 count=%d conv=fsync 2>/dev/null
+  echo "filled $?" | put vdb 1
+fi
+while :; do
+  for disk in vd*; do echo "sectors $(busybox cat $disk/size)" | put $disk 2; done
+  busybox sleep 1
+done
 """
+FILLED = 384  # blocks of 64 KiB
 MODULES = ("virtio_ring", "virtio", "virtio_pci_legacy_dev", "virtio_pci_modern_dev", "virtio_pci", "virtio_blk")
 
 
@@ -44,7 +57,7 @@ class Guest(Sandbox):
 
     def make_initrd(self, version):
         root = os.path.join(self.dir, "root")
-        for name in ("bin", "proc", "dev"):
+        for name in ("bin", "proc", "dev", "sys"):
             os.makedirs(os.path.join(root, name))
         shutil.copy(shutil.which("busybox"), os.path.join(root, "bin", "busybox"))
         found = []
@@ -53,7 +66,7 @@ class Guest(Sandbox):
                 shutil.copy(path, root)
                 found.append(module + ".ko")
         with open(os.path.join(root, "init"), "w") as f:
-            f.write(INIT % " ".join(found))
+            f.write(INIT % (" ".join(found), FILLED))
         os.chmod(os.path.join(root, "init"), 0o755)
         names = "\n".join(os.path.relpath(os.path.join(d, n), root) for d, ds, fs in os.walk(root) for n in ds + fs)
         initrd = os.path.join(self.dir, "initrd")
@@ -61,9 +74,12 @@ class Guest(Sandbox):
             subprocess.run(["cpio", "--quiet", "-o", "-H", "newc"], input=names.encode(), stdout=f, cwd=root, check=True)
         return initrd
 
-    def add(self, mode):
-        self.vbd("instance", "add", "-t", "file:driver=loop", "--disk", "0:size=8M",
-                 "--disk", "1:size=8M,filetype=qcow,driver=blktap", "-B", "memory=192", "-H", "accel=tcg", "--no-start", "-H",
+    def add(self, mode, *disks):
+        # TCG: a nested KVM that does not boot must not decide.
+        disks = disks or ("size=8M", "size=8M,filetype=qcow,driver=blktap")
+        self.vbd("instance", "add", "-t", "file:driver=loop",
+                 *[word for i, disk in enumerate(disks) for word in ("--disk", f"{i}:{disk}")],
+                 "-B", "memory=192", "-H", "accel=tcg", "--no-start", "-H",
                  f"kernel_path={self.kernel},initrd_path={self.initrd},kernel_args=console=ttyS0 mode={mode}", "guest1")
 
     def seen(self):
@@ -86,34 +102,35 @@ class Guest(Sandbox):
                 pass  # ended in between
         return found
 
-    def first_bytes(self, name):
+    def sector(self, name, number=0):
+        """What the guest wrote there, as text without its padding."""
         path = os.path.join(self.storage, "guest1", name)
-        if name == "sda":
+        with open(path, "rb") as f:
+            raw = f.read(4) != b"QFI\xfb"
+        if raw:
             with open(path, "rb") as f:
-                return f.read(64)
-        raw = os.path.join(self.dir, "raw")
-        done = support.run("qemu-img", "convert", "-f", "qcow2", "-O", "raw", path, raw)
+                f.seek(512 * number)
+                return f.read(512).rstrip(b"\0").decode("latin-1")
+        # --force-share: beside a running QEMU.
+        done = support.run("qemu-io", "-r", "-U", "-f", "qcow2", "-c", f"read -v {512 * number} 64", path)
         self.assertEqual(done.returncode, 0, done.stderr)
-        with open(raw, "rb") as f:
-            content = f.read(64)
-        os.unlink(raw)
-        return content
+        rows = [line.split(":", 1)[1].strip()[:47] for line in done.stdout.splitlines() if re.match("[0-9a-f]{8}:", line)]
+        return bytes.fromhex("".join(rows)).rstrip(b"\0").decode("latin-1")
 
     def test_guest_writes_and_powers_off(self):
-        # TCG: a nested KVM that does not boot must not decide.
         self.add("off")
         self.vbd("instance", "start", "guest1")
         self.wait_for(lambda: self.seen() == ("stopped", "the guest powered itself off"))
         self.vbd("instance", "stop", "guest1")
         self.assertEqual(self.seen(), ("stopped", None))
-        for name, disk in (("sda", b"vda"), ("sdb", b"vdb")):
-            self.assertTrue(self.first_bytes(name).startswith(b"written by the guest to " + disk + b"\n"), name)
+        for name, disk in (("sda", "vda"), ("sdb", "vdb")):
+            self.assertEqual(self.sector(name), f"written by the guest to {disk}\n")
         self.assert_nothing_left()
 
     def test_reboot_force_kill_and_start_all(self):
         self.add("stay")
         self.vbd("instance", "start", "guest1")
-        self.wait_for(lambda: self.first_bytes("sda").startswith(b"written"))
+        self.wait_for(lambda: self.sector("sda").startswith("written"))
         self.assertEqual(self.seen(), ("running", None))
         # The qcow image is opened by QEMU itself, which holds its lock.
         self.fails(4, "disk.held", "disk", "attach",
@@ -129,6 +146,30 @@ class Guest(Sandbox):
         self.assertEqual(self.seen(), ("running", None))
         self.vbd("instance", "stop", "--force", "guest1")
         self.assertEqual(self.seen(), ("stopped", None))
+        self.assert_nothing_left()
+
+    def test_grow_while_it_runs(self):
+        """A loop device, and images that QEMU has opened itself: the guest sees the new size."""
+        self.add("stay", "size=8M", "size=8M,filetype=qcow,driver=blktap", "size=8M,driver=blktap")
+        self.vbd("instance", "start", "guest1")
+        names = ("sda", "sdb", "sdc")
+        for name in names:
+            self.wait_for(lambda: self.sector(name, 2) == "sectors 16384\n")
+        plan = self.vbd("instance", "grow-disk", "guest1", "0", "8M", "--dry-run").stdout.splitlines()
+        self.assertEqual(plan[1:], [f"let the device of {self.storage}/guest1/sda show it",
+                                    "let the guest see it, through qemu"])
+        for name in names:
+            self.assertEqual(self.vbd("instance", "grow-disk", "guest1", name, "8M").stdout,
+                             f"instance guest1: disk {name} grown\n")
+            self.wait_for(lambda: self.sector(name, 2) == "sectors 32768\n")
+            self.vbd("instance", "grow-disk", "guest1", name, "16M", "--absolute")  # again: fine
+        self.assertEqual([d["size"] for d in self.vbd_json("instance", "info", "guest1")["disks"]], [16 * MiB] * 3)
+        self.fails(2, "instance.would_shrink", "instance", "grow-disk", "guest1", "sdb", "8M", "--absolute")
+        self.vbd("instance", "stop", "--force", "guest1")
+        for name in names:
+            self.assertEqual(self.sector(name), f"written by the guest to vd{name[2]}\n")
+        self.vbd("image", "check", "--filetype", "qcow", os.path.join(self.storage, "guest1", "sdb"))
+        self.vbd("cluster", "verify")
         self.assert_nothing_left()
 
 

@@ -3,8 +3,10 @@
 """As test_kill.py, for start, stop and reboot: killed before every system call that changes something. The guest is a
 small process (test_live.py), so that hundreds of runs stay short."""
 
+import json
 import os
 import signal
+import socket
 
 import support
 import test_kill
@@ -207,6 +209,50 @@ class KillReboot(Base):
             self.runs()
         self.vbd("instance", "start", "web1")
         self.kill_everywhere(("instance", "reboot", "web1"), lambda: None, after, (test_kill.CHANGES,))
+
+
+class KillGrowRunning(test_kill.Injected):
+    """grow-disk beneath a real QEMU, which has no guest to boot: a loop device, and an image that it opened itself."""
+
+    settings = "hypervisor: qemu\n"
+
+    def setUp(self):
+        super().setUp()
+        if not support.have("qemu-system-x86_64"):
+            support.skip(self.id(), "needs qemu-system-x86_64")
+        self.vbd("instance", "add", "-t", "file:driver=loop", "--disk", "0:size=1M", "--disk",
+                 "1:size=1M,driver=blktap,filetype=qcow", "-B", "memory=32", "-H", "accel=tcg", "inst")
+        self.addCleanup(self.vbd, "instance", "stop", "--force", "inst")
+
+    def qemu_sees(self):
+        [directory] = os.listdir(os.path.join(self.run_dir, "instances"))
+        with socket.socket(socket.AF_UNIX) as monitor:
+            monitor.connect(os.path.join(self.run_dir, "instances", directory, "control"))
+            lines = monitor.makefile("rw")
+            lines.readline()
+            lines.write('{"execute": "qmp_capabilities"}{"execute": "query-block"}')
+            lines.flush()
+            lines.readline()
+            return {disk["device"]: disk["inserted"]["image"]["virtual-size"] for disk in json.loads(lines.readline())["return"]}
+
+    def test_grow(self):
+        size = {"sda": support.MiB, "sdb": support.MiB}
+        for disk in size:
+            words = ("instance", "grow-disk", "inst", disk, "1M")
+
+            def after(killed):
+                before = size[disk]
+                if killed and self.vbd_json("instance", "info", "inst")["state"] == "interrupted":
+                    self.vbd(*words)
+                    self.assertEqual(self.sizes()[disk], before + support.MiB)
+                size[disk] = self.sizes()[disk]
+                self.assertIn(size[disk], (before, before + support.MiB))
+                self.assertEqual(self.qemu_sees(), size)
+            self.kill_everywhere(words, lambda: None, after, (test_kill.CHANGES,))
+        self.assertEqual(self.vbd_json("cluster", "verify", "--repair")["left"], 0)
+
+    def sizes(self):
+        return {disk["vdev"]: disk["size"] for disk in self.vbd_json("instance", "info", "inst")["disks"]}
 
 
 if __name__ == "__main__":

@@ -176,6 +176,51 @@ class Script(Live):
         self.fails(3, "instance.not_found", "instance", "start", "web2")
         self.fails(1, "instance.not_running", "instance", "reboot", "web1")
 
+    def test_disks_while_it_runs(self):
+        self.add()
+        self.vbd("instance", "start", "web1")
+        [(node, _)] = self.our_loops()
+        self.assertEqual(self.vbd("instance", "activate-disks", "web1").stdout, f"node1:disk/0:{node}\n")
+        self.assertIn("it runs", self.fails(4, "instance.running", "instance", "deactivate-disks", "web1"))
+        self.fails(4, "disk.busy", "instance", "deactivate-disks", "--force", "web1")
+        self.assertEqual(len(self.our_loops()), 1)
+        added = self.vbd("instance", "modify", "--disk", "add:size=2M", "web1")
+        self.assertEqual(added.stderr, "vbd: warning: instance web1: it runs, and gets a new disk at its next start\n")
+        self.vbd("instance", "grow-disk", "web1", "1", "1M")
+        self.fails(4, "disk.held", "instance", "modify", "--yes", "--disk", "remove:0", "web1")
+        self.vbd("instance", "reboot", "web1")
+        self.assertEqual(len(self.our_loops()), 2)
+        self.vbd("instance", "stop", "web1")
+        self.vbd("instance", "deactivate-disks", "web1")
+        self.assert_nothing_left()
+
+
+class Qemu(Sandbox):
+    """QEMU without anything to boot."""
+
+    needs_loops = True
+    settings = "hypervisor: qemu\n"
+
+    def setUp(self):
+        super().setUp()
+        if not support.have("qemu-system-x86_64"):
+            support.skip(self.id(), "needs qemu-system-x86_64")
+
+    def add(self, *words):
+        self.vbd("instance", "add", "-t", "file:driver=blktap", "-B", "memory=32", "-H", "accel=tcg", *words, "web1")
+
+    def test_an_image_that_it_opened_itself_stays_with_it(self):
+        self.add("--disk", "0:size=1M,driver=loop", "--disk", "1:size=1M,filetype=qcow")
+        image = os.path.join(self.storage, "web1", "sdb")
+        self.assertIn(image, self.fails(4, "instance.running", "instance", "activate-disks", "web1"))
+        error = self.vbd("instance", "deactivate-disks", "--force", "web1", rc=4).stderr
+        self.assertIn(f"{image}: the guest of web1 has it open", error)
+        self.fails(4, "disk.held", "disk", "detach", self.logical_id(image, "FT_QCOW", "FD_BLKTAP"))
+        self.assertEqual(self.vbd_json("instance", "info", "web1")["state"], "running")
+        self.vbd("instance", "grow-disk", "web1", "sdb", "1M")
+        self.vbd("instance", "stop", "--force", "web1")
+        self.assert_nothing_left()
+
 
 if __name__ == "__main__":
     support.main()
