@@ -12,6 +12,7 @@
 #include "core/base/text.hpp"
 
 namespace vbd::cli {
+namespace backup_file {
 namespace {
 
 Result<backup::ExportSpec> export_spec(const Arguments &args) {
@@ -162,9 +163,10 @@ constexpr VerbSpec kVerbs[] = {
 };
 
 }  // namespace
+}  // namespace backup_file
 
 std::span<const VerbSpec> backup_verbs() {
-  return kVerbs;
+  return backup_file::kVerbs;
 }
 
 }  // namespace vbd::cli

@@ -11,6 +11,7 @@
 #include "manager/instance/space.hpp"
 
 namespace vbd::cli {
+namespace cluster_file {
 namespace {
 
 struct Filesystem {
@@ -205,9 +206,10 @@ constexpr VerbSpec kVerbs[] = {
 };
 
 }  // namespace
+}  // namespace cluster_file
 
 std::span<const VerbSpec> cluster_verbs() {
-  return kVerbs;
+  return cluster_file::kVerbs;
 }
 
 }  // namespace vbd::cli

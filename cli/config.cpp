@@ -7,6 +7,7 @@
 #include "manager/hypervisor/profile.hpp"
 
 namespace vbd::cli {
+namespace config_file {
 namespace {
 
 PluginKind kind_of(const std::string &constant) {
@@ -120,9 +121,10 @@ constexpr VerbSpec kVerbs[] = {
 };
 
 }  // namespace
+}  // namespace config_file
 
 std::span<const VerbSpec> config_verbs() {
-  return kVerbs;
+  return config_file::kVerbs;
 }
 
 }  // namespace vbd::cli

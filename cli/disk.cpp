@@ -11,6 +11,7 @@
 #include "core/sys/files.hpp"
 
 namespace vbd::cli {
+namespace disk_file {
 namespace {
 
 Result<std::uint32_t> number_of(const Session &session, std::string_view key, std::string_view fallback) {
@@ -205,9 +206,10 @@ constexpr VerbSpec kVerbs[] = {
 };
 
 }  // namespace
+}  // namespace disk_file
 
 std::span<const VerbSpec> disk_verbs() {
-  return kVerbs;
+  return disk_file::kVerbs;
 }
 
 }  // namespace vbd::cli

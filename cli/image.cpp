@@ -13,6 +13,7 @@
 #include "core/sys/locks.hpp"
 
 namespace vbd::cli {
+namespace image_file {
 namespace {
 
 Result<image::CreateSpec> create_spec(Session &session) {
@@ -115,11 +116,13 @@ constexpr VerbSpec kOwnVerbs[] = {
 };
 
 }  // namespace
+}  // namespace image_file
 
 std::span<const VerbSpec> image_verbs() {
-  static const VerbSpec verbs[] = {kOwnVerbs[0],         kOwnVerbs[1],        image_map_verb(),
-                                   image_check_verb(),   image_resize_verb(), image_copy_verb(),
-                                   image_compare_verb(), image_digest_verb(), kOwnVerbs[2]};
+  static const VerbSpec verbs[] = {
+      image_file::kOwnVerbs[0], image_file::kOwnVerbs[1], image_map_verb(),
+      image_check_verb(),       image_resize_verb(),      image_copy_verb(),
+      image_compare_verb(),     image_digest_verb(),      image_file::kOwnVerbs[2]};
   return verbs;
 }
 

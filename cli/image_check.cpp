@@ -7,6 +7,7 @@
 #include "core/image/image.hpp"
 
 namespace vbd::cli {
+namespace image_check_file {
 namespace {
 
 using image::Repair;
@@ -58,6 +59,7 @@ constexpr std::string_view kExamples[] = {"vbd image check --filetype qcow disk.
                                           "vbd image check --repair=leaks --filetype qcow disk.qcow2"};
 
 }  // namespace
+}  // namespace image_check_file
 
 VerbSpec image_check_verb() {
   return {
@@ -65,12 +67,12 @@ VerbSpec image_check_verb() {
       "look for damage and lost space, and repair it on request",
       "Exit code 0: clean, 1: space is lost but the content is safe, 6: damaged. Reads the tables, not the "
       "data. With --repair the exit code says what is left.",
-      kOptions,
+      image_check_file::kOptions,
       kImagePath,
-      kExamples,
+      image_check_file::kExamples,
       true,
       false,
-      check};
+      image_check_file::check};
 }
 
 }  // namespace vbd::cli

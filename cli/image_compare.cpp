@@ -6,6 +6,7 @@
 #include "core/image/compare.hpp"
 
 namespace vbd::cli {
+namespace image_compare_file {
 namespace {
 
 Result<Outcome> compare(Session &session) {
@@ -36,6 +37,7 @@ constexpr std::string_view kExamples[] = {
     "vbd image compare --filetype raw disk.img --filetype-b qcow disk.qcow2"};
 
 }  // namespace
+}  // namespace image_compare_file
 
 VerbSpec image_compare_verb() {
   return {
@@ -44,12 +46,12 @@ VerbSpec image_compare_verb() {
       "Exit code 0: identical, 1: different. What lies beyond the end of the shorter one counts as zeros. "
       "Holes are not read. Ranges are in sectors of 512 bytes; when there are more than 16384, they are "
       "rounded to larger units until they are fewer, so that every difference lies in one of them.",
-      kOptions,
-      kArguments,
-      kExamples,
+      image_compare_file::kOptions,
+      image_compare_file::kArguments,
+      image_compare_file::kExamples,
       false,
       false,
-      compare};
+      image_compare_file::compare};
 }
 
 }  // namespace vbd::cli

@@ -10,6 +10,7 @@
 #include "core/image/copy.hpp"
 
 namespace vbd::cli {
+namespace image_copy_file {
 namespace {
 
 /// filetype=FT[,option=value...]
@@ -91,6 +92,7 @@ constexpr std::string_view kExamples[] = {
     "vbd image copy --detect-zeroes --filetype qcow disk.qcow2 --to filetype=raw disk.img"};
 
 }  // namespace
+}  // namespace image_copy_file
 
 VerbSpec image_copy_verb() {
   return {
@@ -100,12 +102,12 @@ VerbSpec image_copy_verb() {
       "is complete and on disk; it never replaces a file. What SRC does not store is not stored in DST. On a "
       "filesystem that can share the content of files, it is shared. SIGINT and SIGTERM end it and leave "
       "nothing behind.",
-      kOptions,
-      kArguments,
-      kExamples,
+      image_copy_file::kOptions,
+      image_copy_file::kArguments,
+      image_copy_file::kExamples,
       true,
       false,
-      copy};
+      image_copy_file::copy};
 }
 
 }  // namespace vbd::cli

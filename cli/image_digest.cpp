@@ -8,6 +8,7 @@
 #include "core/image/digest.hpp"
 
 namespace vbd::cli {
+namespace image_digest_file {
 namespace {
 
 constexpr std::size_t kOutputBuffer = std::size_t{1} << 16;
@@ -108,6 +109,7 @@ constexpr std::string_view kExamples[] = {"vbd image digest --filetype raw disk.
                                           "<(ssh node2 vbd image digest --blocks --filetype raw disk.img)"};
 
 }  // namespace
+}  // namespace image_digest_file
 
 VerbSpec image_digest_verb() {
   return {
@@ -116,12 +118,12 @@ VerbSpec image_digest_verb() {
       "The same for every filetype and however much of the image is holes, which are not read: SHA-256 of "
       "blocks of 64 KiB, and of these a tree with one root (docs/digest.md). Prints the root and the path; "
       "with --blocks before it each block's digest and its offset.",
-      kOptions,
+      image_digest_file::kOptions,
       kImagePath,
-      kExamples,
+      image_digest_file::kExamples,
       false,
       false,
-      digest};
+      image_digest_file::digest};
 }
 
 }  // namespace vbd::cli

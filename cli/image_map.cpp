@@ -8,6 +8,7 @@
 #include "core/image/open.hpp"
 
 namespace vbd::cli {
+namespace image_map_file {
 namespace {
 
 constexpr std::size_t kLargestSvg = std::size_t{4} << 20;
@@ -75,6 +76,7 @@ constexpr std::string_view kExamples[] = {"vbd image map --filetype raw disk.img
                                           "vbd image map --filetype qcow disk.qcow2 --output json"};
 
 }  // namespace
+}  // namespace image_map_file
 
 VerbSpec image_map_verb() {
   return {
@@ -82,12 +84,12 @@ VerbSpec image_map_verb() {
       "show which parts of the guest's disk are data, and where they lie",
       "Reads the tables only, also beside a running guest. In JSON with the fields of qemu-img map; JSON is "
       "always the list.",
-      kOptions,
+      image_map_file::kOptions,
       kImagePath,
-      kExamples,
+      image_map_file::kExamples,
       false,
       false,
-      map};
+      image_map_file::map};
 }
 
 }  // namespace vbd::cli

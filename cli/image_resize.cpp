@@ -8,6 +8,7 @@
 #include "core/image/image.hpp"
 
 namespace vbd::cli {
+namespace image_resize_file {
 namespace {
 
 inline constexpr ErrorKind kWouldShrink{"image.would_shrink", Exit::usage};
@@ -67,17 +68,18 @@ constexpr std::string_view kExamples[] = {"vbd image resize --filetype raw disk.
                                           "vbd image resize --shrink --filetype qcow disk.qcow2 5G"};
 
 }  // namespace
+}  // namespace image_resize_file
 
 VerbSpec image_resize_verb() {
   return {"resize",
           "make an image larger, or with --shrink smaller",
           "What is added reads as zeros. An image that is in use, or that an instance lists, is refused.",
-          kOptions,
-          kArguments,
-          kExamples,
+          image_resize_file::kOptions,
+          image_resize_file::kArguments,
+          image_resize_file::kExamples,
           true,
           false,
-          resize};
+          image_resize_file::resize};
 }
 
 }  // namespace vbd::cli

@@ -18,6 +18,7 @@
 #include "manager/instance/live.hpp"
 
 namespace vbd::cli {
+namespace instance_file {
 namespace {
 
 constexpr std::string_view kStates = "running,stopped,error,unreachable,foreign,interrupted";
@@ -249,10 +250,11 @@ constexpr VerbSpec kVerbs[] = {
 };
 
 }  // namespace
+}  // namespace instance_file
 
 std::span<const VerbSpec> instance_verbs() {
   static const std::vector<VerbSpec> verbs = [] {
-    std::vector<VerbSpec> all(std::begin(kVerbs), std::end(kVerbs));
+    std::vector<VerbSpec> all(std::begin(instance_file::kVerbs), std::end(instance_file::kVerbs));
     for (const auto verb : {instance_grow_disk_verb, instance_activate_disks_verb,
                             instance_deactivate_disks_verb, instance_replace_disks_verb, instance_modify_verb,
                             instance_register_verb, instance_reinstall_verb, instance_rename_verb}) {

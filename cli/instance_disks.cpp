@@ -8,6 +8,7 @@
 #include "manager/instance/disks.hpp"
 
 namespace vbd::cli {
+namespace instance_disks_file {
 namespace {
 
 inline constexpr ErrorKind kNoMirror{"instance.no_mirror", Exit::refused};
@@ -96,6 +97,7 @@ constexpr OptionSpec kReplaceOptions[] = {
 constexpr std::string_view kReplaceExamples[] = {"vbd instance replace-disks -p web1"};
 
 }  // namespace
+}  // namespace instance_disks_file
 
 VerbSpec instance_grow_disk_verb() {
   return {
@@ -105,12 +107,12 @@ VerbSpec instance_grow_disk_verb() {
       "it, where the driver and the filetype can; else detach it first. A guest that runs is told of it. "
       "Disks\n"
       "do not shrink. When a run was killed, the same command finishes it.",
-      kGrowOptions,
-      kGrowArguments,
-      kGrowExamples,
+      instance_disks_file::kGrowOptions,
+      instance_disks_file::kGrowArguments,
+      instance_disks_file::kGrowExamples,
       true,
       false,
-      grow_disk};
+      instance_disks_file::grow_disk};
 }
 
 VerbSpec instance_activate_disks_verb() {
@@ -120,11 +122,11 @@ VerbSpec instance_activate_disks_verb() {
       "Attaches every disk, and prints NODE:disk/N:DEVICE for each. When one can't be attached, none of the\n"
       "others stays.",
       {},
-      kName,
-      kActivateExamples,
+      instance_disks_file::kName,
+      instance_disks_file::kActivateExamples,
       true,
       false,
-      activate_disks};
+      instance_disks_file::activate_disks};
 }
 
 VerbSpec instance_deactivate_disks_verb() {
@@ -133,12 +135,12 @@ VerbSpec instance_deactivate_disks_verb() {
           "Detaches every disk that is attached for the instance. A device that is in use is refused; what "
           "others\n"
           "attached stays. Refused while the instance runs.",
-          kDeactivateOptions,
-          kName,
-          kDeactivateExamples,
+          instance_disks_file::kDeactivateOptions,
+          instance_disks_file::kName,
+          instance_disks_file::kDeactivateExamples,
           true,
           false,
-          deactivate_disks};
+          instance_disks_file::deactivate_disks};
 }
 
 VerbSpec instance_replace_disks_verb() {
@@ -147,12 +149,12 @@ VerbSpec instance_replace_disks_verb() {
       "refused: a disk here is one file, without a mirror",
       "Refused, for clusters' scripts: a disk is one file, and vbd keeps no second copy from which it could\n"
       "be built again. Copies are the business of the storage below, or of backups.",
-      kReplaceOptions,
-      kName,
-      kReplaceExamples,
+      instance_disks_file::kReplaceOptions,
+      instance_disks_file::kName,
+      instance_disks_file::kReplaceExamples,
       false,
       false,
-      replace_disks};
+      instance_disks_file::replace_disks};
 }
 
 }  // namespace vbd::cli

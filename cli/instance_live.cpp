@@ -11,6 +11,7 @@
 #include "manager/instance/live.hpp"
 
 namespace vbd::cli {
+namespace instance_live_file {
 namespace {
 
 using instance::Entry;
@@ -146,17 +147,22 @@ constexpr std::string_view kStopDetails =
     "not shut down in time goes on. One that has ended by itself is cleaned up.";
 
 }  // namespace
+}  // namespace instance_live_file
 
 std::vector<VerbSpec> instance_live_verbs() {
   return {
-      {"start", "start an instance", kStartDetails, kStartOptions, kName, kStartExamples, true, false, start},
-      {"startup", "the same as start", kStartDetails, kStartOptions, kName, kStartExamples, true, false,
-       start},
-      {"stop", "stop an instance", kStopDetails, kStopOptions, kName, kStopExamples, true, false, stop},
-      {"shutdown", "the same as stop", kStopDetails, kStopOptions, kName, kStopExamples, true, false, stop},
+      {"start", "start an instance", instance_live_file::kStartDetails, instance_live_file::kStartOptions,
+       instance_live_file::kName, instance_live_file::kStartExamples, true, false, instance_live_file::start},
+      {"startup", "the same as start", instance_live_file::kStartDetails, instance_live_file::kStartOptions,
+       instance_live_file::kName, instance_live_file::kStartExamples, true, false, instance_live_file::start},
+      {"stop", "stop an instance", instance_live_file::kStopDetails, instance_live_file::kStopOptions,
+       instance_live_file::kName, instance_live_file::kStopExamples, true, false, instance_live_file::stop},
+      {"shutdown", "the same as stop", instance_live_file::kStopDetails, instance_live_file::kStopOptions,
+       instance_live_file::kName, instance_live_file::kStopExamples, true, false, instance_live_file::stop},
       {"reboot", "shut an instance down and start it again",
-       "By the hypervisor where it can do that, else stopped and started.", kRebootOptions, kName,
-       kRebootExamples, true, false, reboot},
+       "By the hypervisor where it can do that, else stopped and started.",
+       instance_live_file::kRebootOptions, instance_live_file::kName, instance_live_file::kRebootExamples,
+       true, false, instance_live_file::reboot},
   };
 }
 

@@ -10,6 +10,7 @@
 #include "manager/instance/disks.hpp"
 
 namespace vbd::cli {
+namespace instance_modify_file {
 namespace {
 
 /// Data goes only when somebody said so: on a terminal after the plan was shown, elsewhere with --yes.
@@ -80,6 +81,7 @@ constexpr std::string_view kRegisterExamples[] = {
     "vbd instance register --as web2 /srv/ganeti/file-storage/web2"};
 
 }  // namespace
+}  // namespace instance_modify_file
 
 VerbSpec instance_modify_verb() {
   return {
@@ -91,12 +93,12 @@ VerbSpec instance_modify_verb() {
       "With adopt= an image that is there is taken: where it lies, or as a clone that shares its blocks\n"
       "(then the original stays), or, where the filesystem can't do that, moved. An instance that runs gets\n"
       "new disks at its next start.",
-      kModifyOptions,
-      kName,
-      kModifyExamples,
+      instance_modify_file::kModifyOptions,
+      instance_modify_file::kName,
+      instance_modify_file::kModifyExamples,
       true,
       false,
-      modify};
+      instance_modify_file::modify};
 }
 
 VerbSpec instance_register_verb() {
@@ -106,12 +108,12 @@ VerbSpec instance_register_verb() {
       "A directory that was copied, moved, or not known here becomes an instance: its instance.yaml says\n"
       "where it is now, and under which name. A copy gets a new UUID; while the original is known, it needs\n"
       "a new name (--as). Images and parameters stay as they are.",
-      kRegisterOptions,
-      kDirectory,
-      kRegisterExamples,
+      instance_modify_file::kRegisterOptions,
+      instance_modify_file::kDirectory,
+      instance_modify_file::kRegisterExamples,
       true,
       false,
-      register_directory};
+      instance_modify_file::register_directory};
 }
 
 }  // namespace vbd::cli

@@ -10,6 +10,7 @@
 #include "manager/instance/rename.hpp"
 
 namespace vbd::cli {
+namespace instance_os_file {
 namespace {
 
 /// On a terminal the plan is shown and confirmed; without one --yes must have been given.
@@ -70,6 +71,7 @@ constexpr std::string_view kRenameExamples[] = {"vbd instance rename web1 www1",
                                                 "vbd instance rename --no-script web1 www1"};
 
 }  // namespace
+}  // namespace instance_os_file
 
 VerbSpec instance_reinstall_verb() {
   return {
@@ -77,12 +79,12 @@ VerbSpec instance_reinstall_verb() {
       "install the guest OS anew",
       "Runs the create script of the guest OS definition on the instance's disks; what is on them is lost.\n"
       "Refused while a disk is in use. Asks on a terminal; elsewhere --yes is needed.",
-      kReinstallOptions,
-      kName,
-      kReinstallExamples,
+      instance_os_file::kReinstallOptions,
+      instance_os_file::kName,
+      instance_os_file::kReinstallExamples,
       true,
       false,
-      reinstall};
+      instance_os_file::reinstall};
 }
 
 VerbSpec instance_rename_verb() {
@@ -92,12 +94,12 @@ VerbSpec instance_rename_verb() {
       "Renames the instance, its directory when that is FILE_STORAGE_DIR/OLD, and runs the rename script of\n"
       "its guest OS definition, so that the guest's own files follow. A definition that is not installed\n"
       "here is warned about. Refused while a disk is in use.",
-      kRenameOptions,
-      kOldNew,
-      kRenameExamples,
+      instance_os_file::kRenameOptions,
+      instance_os_file::kOldNew,
+      instance_os_file::kRenameExamples,
       true,
       false,
-      rename};
+      instance_os_file::rename};
 }
 
 }  // namespace vbd::cli

@@ -6,6 +6,7 @@
 #include "core/base/text.hpp"
 
 namespace vbd::cli {
+namespace node_file {
 namespace {
 
 inline constexpr ErrorKind kNoCopy{"node.no_copy", Exit::refused};
@@ -128,9 +129,10 @@ constexpr VerbSpec kVerbs[] = {
 };
 
 }  // namespace
+}  // namespace node_file
 
 std::span<const VerbSpec> node_verbs() {
-  return kVerbs;
+  return node_file::kVerbs;
 }
 
 }  // namespace vbd::cli

@@ -11,6 +11,7 @@
 #include "core/sys/host.hpp"
 
 namespace vbd::cli {
+namespace plugin_file {
 namespace {
 
 Result<Outcome> list(Session &session) {
@@ -139,9 +140,10 @@ constexpr VerbSpec kVerbs[] = {
 };
 
 }  // namespace
+}  // namespace plugin_file
 
 std::span<const VerbSpec> plugin_verbs() {
-  return kVerbs;
+  return plugin_file::kVerbs;
 }
 
 }  // namespace vbd::cli
