@@ -3,6 +3,7 @@
 #include "cli/image_words.hpp"
 #include "cli/parser.hpp"
 #include "cli/report/picture.hpp"
+#include "cli/report/piecewise.hpp"
 #include "cli/report/report.hpp"
 #include "core/base/text.hpp"
 #include "core/image/open.hpp"
@@ -15,7 +16,10 @@ constexpr std::size_t kLargestSvg = std::size_t{4} << 20;
 
 Result<report::BlockMap> draw(const image::OpenImage &image, std::uint64_t cells) {
   report::BlockMap map(image.size(), cells);
-  auto walked = image::for_each_piece(image, [&](const image::Piece &piece) { map.add(piece); });
+  auto walked = image::for_each_piece(image, [&](const image::Piece &piece) -> Result<void> {
+    map.add(piece);
+    return {};
+  });
   if (!walked) return walked.error();
   return map;
 }
@@ -41,6 +45,14 @@ Result<Outcome> write_svg(Session &session, const image::OpenImage &image, const
   return report::plan(session.json(), {text::cat("write ", text::printable(file))}, false, "");
 }
 
+Result<Outcome> json_list(const image::OpenImage &image) {
+  report::Piecewise document(json::Object{{"schema", "vbdkit.map/1"}}, "extents");
+  const auto walked = image::for_each_piece(
+      image, [&](const image::Piece &piece) { return document.add(report::piece_json(piece)); });
+  if (!walked) return document.end({}, walked.error());
+  return document.end({});
+}
+
 Result<Outcome> map(Session &session) {
   const auto filetype = filetype_of(session);
   if (!filetype) return filetype.error();
@@ -57,11 +69,14 @@ Result<Outcome> map(Session &session) {
     if (!drawn) return drawn.error();
     return Outcome{report::picture_text(*drawn, path, session.color()), {}};
   }
+  if (session.json()) return json_list(**image);
   std::vector<image::Piece> pieces;
-  const auto walked =
-      image::for_each_piece(**image, [&](const image::Piece &piece) { pieces.push_back(piece); });
+  const auto walked = image::for_each_piece(**image, [&](const image::Piece &piece) -> Result<void> {
+    pieces.push_back(piece);
+    return {};
+  });
   if (!walked) return walked.error();
-  return report::map(session.json(), pieces);
+  return report::map(pieces);
 }
 
 constexpr OptionSpec kOptions[] = {

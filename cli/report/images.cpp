@@ -24,25 +24,25 @@ bool has_place(const image::Piece &piece) {
   return piece.kind == VBD_EXTENT_DATA || (piece.kind == VBD_EXTENT_ZERO && piece.host_offset != kNowhere);
 }
 
-/// As qemu-img map --output=json names them.
-json::Value piece_json(const image::Piece &piece) {
-  const bool zero = piece.kind == VBD_EXTENT_HOLE || piece.kind == VBD_EXTENT_ZERO;
-  json::Value value;
-  value.set("start", piece.offset).set("length", piece.length).set("depth", std::uint64_t{piece.depth});
-  value.set("present", piece.kind != VBD_EXTENT_HOLE).set("zero", zero).set("data", !zero);
-  value.set("compressed", piece.kind == VBD_EXTENT_PACKED);
-  if (has_place(piece)) value.set("offset", piece.host_offset);
-  return value;
+const char *word(bool yes) {
+  return yes ? "true" : "false";
 }
 
 }  // namespace
 
-Outcome map(bool json, const std::vector<image::Piece> &pieces) {
-  if (json) {
-    json::Array extents;
-    for (const image::Piece &piece : pieces) extents.push_back(piece_json(piece));
-    return {{}, json::Object{{"schema", "vbdkit.map/1"}, {"extents", std::move(extents)}}};
-  }
+/// As qemu-img map --output=json names them.
+std::string piece_json(const image::Piece &piece) {
+  const bool zero = piece.kind == VBD_EXTENT_HOLE || piece.kind == VBD_EXTENT_ZERO;
+  std::string line =
+      text::cat("{\"start\": ", piece.offset, ", \"length\": ", piece.length, ", \"depth\": ", piece.depth,
+                ", \"present\": ", word(piece.kind != VBD_EXTENT_HOLE), ", \"zero\": ", word(zero),
+                ", \"data\": ", word(!zero), ", \"compressed\": ", word(piece.kind == VBD_EXTENT_PACKED));
+  if (has_place(piece)) line += text::cat(", \"offset\": ", piece.host_offset);
+  line += '}';
+  return line;
+}
+
+Outcome map(const std::vector<image::Piece> &pieces) {
   Table table;
   table.headers = {"OFFSET", "LENGTH", "KIND", "AT", "FILE"};
   for (const image::Piece &piece : pieces) {

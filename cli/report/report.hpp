@@ -64,8 +64,9 @@ struct DiskView {
 [[nodiscard]] Outcome image(bool json, const Constant &filetype, const std::string &path,
                             const image::ImageInfo &info);
 
-/// vbdkit.map/1
-[[nodiscard]] Outcome map(bool json, const std::vector<image::Piece> &pieces);
+/// An element of vbdkit.map/1, on one line.
+[[nodiscard]] std::string piece_json(const image::Piece &piece);
+[[nodiscard]] Outcome map(const std::vector<image::Piece> &pieces);
 /// vbdkit.check/1; exit code 1 with leaks only, 6 with errors.
 [[nodiscard]] Outcome check(bool json, const Constant &filetype, const std::string &path,
                             const image::CheckResult &result);

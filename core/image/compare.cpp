@@ -7,6 +7,7 @@
 #include "core/image/buffer.hpp"
 #include "core/image/in_order.hpp"
 #include "core/image/pieces.hpp"
+#include "core/image/read_ahead.hpp"
 
 namespace vbd::image {
 
@@ -55,6 +56,8 @@ class Comparer final : public InOrder<Window, std::vector<Difference>> {
         end_(std::max(a.size(), b.size())),
         stored_a_(a),
         stored_b_(b),
+        ahead_a_(a),
+        ahead_b_(b),
         found_(end_) {}
 
   Result<Differences> compare() {
@@ -76,6 +79,7 @@ class Comparer final : public InOrder<Window, std::vector<Difference>> {
   const Watch &watch_;
   const std::uint64_t end_;
   Stored stored_a_, stored_b_;
+  ReadAhead ahead_a_, ahead_b_;
   std::uint64_t at_ = 0;
   Differences found_;
 };
@@ -95,6 +99,8 @@ Result<std::optional<Window>> Comparer::next() {
   if (!in_b) return in_b.error();
   window.a = *std::move(in_a);
   window.b = *std::move(in_b);
+  ahead_a_.reach(begin);
+  ahead_b_.reach(begin);
   at_ = end;
   return std::optional<Window>(std::move(window));
 }

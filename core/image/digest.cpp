@@ -11,6 +11,7 @@
 #include "core/image/digest_tree.hpp"
 #include "core/image/in_order.hpp"
 #include "core/image/pieces.hpp"
+#include "core/image/read_ahead.hpp"
 
 namespace vbd::image {
 namespace {
@@ -30,7 +31,7 @@ struct Leaves {
 class Digester final : public InOrder<Span, Leaves> {
  public:
   Digester(const OpenImage &image, const BlockVisitor &visit, const Watch &watch)
-      : image_(image), visit_(visit), watch_(watch), stored_(image) {}
+      : image_(image), visit_(visit), watch_(watch), stored_(image), ahead_(image) {}
 
   Result<ImageDigest> digest() {
     if (auto done = run(image_.parallel_read() ? all_processors() : 1); !done) return done.error();
@@ -48,6 +49,7 @@ class Digester final : public InOrder<Span, Leaves> {
   const BlockVisitor &visit_;
   const Watch &watch_;
   Stored stored_;
+  ReadAhead ahead_;
   std::uint64_t at_ = 0;
   DigestTree tree_;
   ImageDigest result_;
@@ -63,6 +65,7 @@ Result<std::optional<Span>> Digester::next() {
   auto stored = stored_.within(std::max(span.begin, at_), span.begin + kSpan);
   if (!stored) return stored.error();
   span.stored = *std::move(stored);
+  ahead_.reach(span.begin);
   at_ = span.begin + kSpan;
   return std::optional<Span>(std::move(span));
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Threads take tasks one after the other. Those whose bytes the kernel moves are done by one thread, for more
-// would only wait for each other's locks on the file; the first task that needs a processor brings the other
-// threads.
+// Threads take tasks one after the other. Those whose bytes are only moved from memory to memory are done by
+// one thread, for more would only wait for each other's locks on the file; the first task that needs a
+// processor, or a disk, brings the other threads.
 #include "core/image/fill.hpp"
 
 #include <algorithm>
@@ -15,17 +15,17 @@
 #include "core/image/copy_tasks.hpp"
 #include "core/image/in_order.hpp"
 #include "core/image/mover.hpp"
+#include "core/image/read_ahead.hpp"
 
 namespace vbd::image {
 namespace {
 
 constexpr std::uint64_t kCopyStep = std::uint64_t{1} << 20;
-constexpr std::uint64_t kVerbatim = std::uint64_t{64} << 20;
+constexpr std::uint64_t kVerbatim = std::uint64_t{16} << 20;
+constexpr std::uint64_t kFromDisk = std::uint64_t{4} << 20;
 constexpr std::uint64_t kMostUnit = std::uint64_t{64} << 20;
 constexpr std::uint64_t kZeroBlock =
     4096;  // what --detect-zeroes looks at: a block of nearly every filesystem
-
-using Bytes = std::vector<unsigned char>;
 
 std::uint64_t unit_of(const OpenImage &target) {
   const std::uint64_t unit = target.unit();
@@ -43,7 +43,8 @@ class Filling {
         watch_(watch),
         unit_(unit_of(target)),
         mover_(target, options.write_early, [this] { return goes_on(); }),
-        tasks_(source, unit_) {
+        tasks_(source, unit_),
+        ahead_(source, [this](const Piece &piece) { return !mover_.shares(piece); }) {
     // Where a chain needs one plugin inside another one, threads could wait for each other for ever.
     if (source.parallel_read() || !source.has_references()) most_threads_ = all_processors();
   }
@@ -54,19 +55,21 @@ class Filling {
   Result<void> goes_on();
   std::optional<CopyTask> next();
   void work();
+  bool takes_long(const CopyTask &task);
   void help();
   void fail(const Error &error);
-  Result<void> do_task(const CopyTask &task, Bytes &buffer, Bytes &spare);
-  Result<void> into_places(const CopyTask &task, Bytes &buffer);
-  Result<void> place_part(const std::vector<vbd_extent> &places, const Piece &part, Bytes &buffer);
+  Result<void> do_task(const CopyTask &task, Buffer &buffer, Buffer &spare);
+  Result<void> into_places(const CopyTask &task, Buffer &buffer);
+  Result<void> make_space(const std::vector<vbd_extent> &places, const CopyTask &task);
+  Result<void> place_part(const std::vector<vbd_extent> &places, const Piece &part, Buffer &buffer);
   Result<void> clear_gap(const std::vector<vbd_extent> &places, std::uint64_t begin, std::uint64_t end);
-  Result<void> by_chunks(const CopyTask &task, Bytes &buffer, Bytes &spare);
-  Result<void> read_chunk(const CopyTask &chunk, Bytes &buffer);
-  Result<void> write_detected(const CopyTask &chunk, const Bytes &buffer, Bytes &spare);
-  Result<void> write_run(const CopyTask &chunk, std::uint64_t begin, std::uint64_t end, const Bytes &buffer,
-                         Bytes &spare);
+  Result<void> by_chunks(const CopyTask &task, Buffer &buffer, Buffer &spare);
+  Result<void> read_chunk(const CopyTask &chunk, Buffer &buffer);
+  Result<void> write_detected(const CopyTask &chunk, const Buffer &buffer, Buffer &spare);
+  Result<void> write_run(const CopyTask &chunk, std::uint64_t begin, std::uint64_t end, const Buffer &buffer,
+                         Buffer &spare);
   Result<void> put_blocks(const std::vector<vbd_extent> &places, const CopyTask &chunk, std::uint64_t begin,
-                          std::uint64_t end, const Bytes &buffer, Bytes &spare);
+                          std::uint64_t end, const Buffer &buffer, Buffer &spare);
 
   const OpenImage &source_;
   OpenImage &target_;
@@ -79,6 +82,7 @@ class Filling {
 
   std::mutex mutex_;  // for all that follows
   CopyTasks tasks_;
+  ReadAhead ahead_;
   std::vector<std::thread> threads_;
   std::optional<Error> error_;
   bool more_ = true;
@@ -107,13 +111,19 @@ std::optional<CopyTask> Filling::next() {
   const std::lock_guard<std::mutex> lock(mutex_);
   if (!more_) return std::nullopt;
   // The first task is a small one: it finds out what the target offers.
-  const bool verbatim = at_ != 0 && places_ && !options_.detect_zeroes;
-  auto task = tasks_.next(verbatim ? kVerbatim : kCopyStep, kCopyStep);
+  const bool small = at_ == 0 || !places_ || options_.detect_zeroes;
+  auto task = tasks_.next(small ? kCopyStep : ahead_.helps() ? kFromDisk : kVerbatim, kCopyStep);
   if (!task && !error_) error_ = task.error();
   more_ = task && *task;
   if (!more_) return std::nullopt;
+  if (at_ != 0) ahead_.reach((*task)->begin);  // whether the files share their content is known by then
   at_ = (*task)->end;
   return **std::move(task);
+}
+
+bool Filling::takes_long(const CopyTask &task) {
+  if (!task.verbatim() || !places_ || options_.detect_zeroes) return true;
+  return ahead_.helps() && !mover_.shares(task.parts.front());
 }
 
 /// One more thread where there may be one; the caller is a thread of this.
@@ -129,11 +139,10 @@ void Filling::help() {
 
 void Filling::work() {
   try {
-    Bytes buffer, spare;
+    Buffer buffer, spare;
     bool first = true;
     while (const auto task = next()) {
-      const bool needs_processor = !task->verbatim() || !places_ || options_.detect_zeroes;
-      if (needs_processor && !first) help();
+      if (!first && takes_long(*task)) help();
       if (auto done = do_task(*task, buffer, spare); !done) return fail(done.error());
       first = false;
     }
@@ -158,28 +167,10 @@ Result<void> Filling::run() {
   return {};
 }
 
-Result<void> Filling::do_task(const CopyTask &task, Bytes &buffer, Bytes &spare) {
+Result<void> Filling::do_task(const CopyTask &task, Buffer &buffer, Buffer &spare) {
   if (options_.detect_zeroes || !places_) return by_chunks(task, buffer, spare);
   if (auto done = into_places(task, buffer); !done || places_) return done;
   return by_chunks(task, buffer, spare);
-}
-
-/// `places_` becomes false when the target has none.
-Result<void> Filling::into_places(const CopyTask &task, Bytes &buffer) {
-  const auto places = target_.reserve(task.begin, task.end - task.begin);
-  if (!places) return places.error();
-  if (places->empty()) {
-    places_ = false;
-    return {};
-  }
-  std::uint64_t at = task.begin;
-  for (const Piece &part : task.parts) {
-    if (auto done = clear_gap(*places, at, part.offset); !done) return done;
-    if (auto done = place_part(*places, part, buffer); !done) return done;
-    at = part.offset + part.length;
-  }
-  if (auto done = clear_gap(*places, at, task.end); !done) return done;
-  return target_.commit(task.begin, task.end - task.begin);
 }
 
 /// body(guest offset, length, place) for what lies of [begin, end) in each place.
@@ -198,7 +189,45 @@ Result<void> each_place(const std::vector<vbd_extent> &places, std::uint64_t beg
   return {};
 }
 
-Result<void> Filling::place_part(const std::vector<vbd_extent> &places, const Piece &part, Bytes &buffer) {
+/// `places_` becomes false when the target has none.
+Result<void> Filling::into_places(const CopyTask &task, Buffer &buffer) {
+  const auto places = target_.reserve(task.begin, task.end - task.begin);
+  if (!places) return places.error();
+  if (places->empty()) {
+    places_ = false;
+    return {};
+  }
+  if (auto made = make_space(*places, task); !made) return made;
+  std::uint64_t at = task.begin;
+  for (const Piece &part : task.parts) {
+    if (auto done = clear_gap(*places, at, part.offset); !done) return done;
+    if (auto done = place_part(*places, part, buffer); !done) return done;
+    at = part.offset + part.length;
+  }
+  if (auto done = clear_gap(*places, at, task.end); !done) return done;
+  return target_.commit(task.begin, task.end - task.begin);
+}
+
+/// For each stretch of parts that follow each other and are written wholly.
+Result<void> Filling::make_space(const std::vector<vbd_extent> &places, const CopyTask &task) {
+  for (auto part = task.parts.begin(); part != task.parts.end();) {
+    const std::uint64_t begin = part->offset;
+    std::uint64_t end = begin;
+    for (; part != task.parts.end() && part->offset == end && mover_.fills(*part); ++part)
+      end += part->length;
+    if (begin == end) {
+      ++part;
+      continue;
+    }
+    auto made = each_place(places, begin, end, [&](std::uint64_t, std::uint64_t length, std::uint64_t host) {
+      return mover_.make_space(host, length);
+    });
+    if (!made) return made;
+  }
+  return {};
+}
+
+Result<void> Filling::place_part(const std::vector<vbd_extent> &places, const Piece &part, Buffer &buffer) {
   return each_place(places, part.offset, part.offset + part.length,
                     [&](std::uint64_t offset, std::uint64_t length, std::uint64_t host) {
                       Piece some = part;
@@ -219,7 +248,7 @@ Result<void> Filling::clear_gap(const std::vector<vbd_extent> &places, std::uint
 }
 
 /// Read into memory, a chunk after the other, and written from there.
-Result<void> Filling::by_chunks(const CopyTask &task, Bytes &buffer, Bytes &spare) {
+Result<void> Filling::by_chunks(const CopyTask &task, Buffer &buffer, Buffer &spare) {
   const std::uint64_t step = std::max(kCopyStep, unit_);
   for (std::uint64_t begin = task.begin; begin < task.end; begin += step) {
     if (auto more = goes_on(); !more) return more;
@@ -242,8 +271,8 @@ Result<void> Filling::by_chunks(const CopyTask &task, Bytes &buffer, Bytes &spar
   return {};
 }
 
-Result<void> Filling::read_chunk(const CopyTask &chunk, Bytes &buffer) {
-  buffer.resize(std::max<std::size_t>(buffer.size(), chunk.end - chunk.begin));
+Result<void> Filling::read_chunk(const CopyTask &chunk, Buffer &buffer) {
+  buffer.hold(chunk.end - chunk.begin);
   std::uint64_t at = chunk.begin;
   for (const Piece &part : chunk.parts) {
     unsigned char *to = buffer.data() + (part.offset - chunk.begin);
@@ -259,7 +288,7 @@ Result<void> Filling::read_chunk(const CopyTask &chunk, Bytes &buffer) {
 }
 
 /// The units that are not all zeros, those that follow each other together.
-Result<void> Filling::write_detected(const CopyTask &chunk, const Bytes &buffer, Bytes &spare) {
+Result<void> Filling::write_detected(const CopyTask &chunk, const Buffer &buffer, Buffer &spare) {
   const auto is_zero = [&](std::uint64_t begin) {
     return all_zero(buffer.data() + (begin - chunk.begin), std::min(chunk.end, begin + unit_) - begin);
   };
@@ -275,7 +304,7 @@ Result<void> Filling::write_detected(const CopyTask &chunk, const Bytes &buffer,
 }
 
 Result<void> Filling::write_run(const CopyTask &chunk, std::uint64_t begin, std::uint64_t end,
-                                const Bytes &buffer, Bytes &spare) {
+                                const Buffer &buffer, Buffer &spare) {
   if (places_) {
     const auto places = target_.reserve(begin, end - begin);
     if (!places) return places.error();
@@ -290,7 +319,8 @@ Result<void> Filling::write_run(const CopyTask &chunk, std::uint64_t begin, std:
 
 /// Blocks that are all zeros become holes, also inside a unit.
 Result<void> Filling::put_blocks(const std::vector<vbd_extent> &places, const CopyTask &chunk,
-                                 std::uint64_t begin, std::uint64_t end, const Bytes &buffer, Bytes &spare) {
+                                 std::uint64_t begin, std::uint64_t end, const Buffer &buffer,
+                                 Buffer &spare) {
   const auto block_is_zero = [&](std::uint64_t at) {
     return all_zero(buffer.data() + (at - chunk.begin), std::min(end, at + kZeroBlock) - at);
   };

@@ -3,13 +3,13 @@
 
 namespace vbd::image {
 
-Result<void> for_each_piece(const OpenImage &image, const std::function<void(const Piece &)> &visit) {
+Result<void> for_each_piece(const OpenImage &image, const std::function<Result<void>(const Piece &)> &visit) {
   Pieces pieces(image);
   for (;;) {
     const auto piece = pieces.next();
     if (!piece) return piece.error();
     if (!*piece) return {};
-    visit(**piece);
+    if (auto visited = visit(**piece); !visited) return visited;
   }
 }
 

@@ -7,8 +7,8 @@ namespace vbd::image {
 namespace {
 
 constexpr std::uint64_t kHandStep = std::uint64_t{1} << 20;    // read and written at once
+constexpr std::uint64_t kWorthSpace = 65536;                   // asked for before it is written
 constexpr std::uint64_t kKernelStep = std::uint64_t{4} << 20;  // copied by the kernel between two questions
-constexpr std::uint64_t kAhead = std::uint64_t{16} << 20;      // that the kernel reads before they are copied
 
 }  // namespace
 
@@ -23,6 +23,7 @@ Mover::Route &Mover::route(const OpenImage &from) {
     known->way = {from.fd(), target_.fd(), from.path(), target_.path()};
     known->block = sys::shared_block(from.fd(), target_.fd());
     known->shares = known->block != 0;
+    known->copies = sys::copies_remotely(from.fd());
     known->sparse = !from.flat();  // the map of a flat one is that of its file
   }
   return *known;
@@ -30,6 +31,13 @@ Mover::Route &Mover::route(const OpenImage &from) {
 
 bool Mover::shares(const Piece &part) {
   return part.verbatim && route(*part.image).shares;
+}
+
+bool Mover::fills(const Piece &part) {
+  if (!part.verbatim) return true;
+  Route &from = route(*part.image);
+  const std::uint64_t end = part.host_offset + part.length;
+  return !from.shares && (!from.sparse || stored_until(from, part.host_offset, end) == end);
 }
 
 Result<void> Mover::put(const unsigned char *from, std::uint64_t length, std::uint64_t host) {
@@ -55,7 +63,7 @@ Result<std::uint64_t> Mover::share(Route &route, std::uint64_t from, std::uint64
   return *shared ? whole : std::uint64_t{0};
 }
 
-Result<void> Mover::move(const Piece &part, std::uint64_t host, std::vector<unsigned char> &buffer) {
+Result<void> Mover::move(const Piece &part, std::uint64_t host, Buffer &buffer) {
   if (!part.verbatim) return unpack(part, host, buffer);
   Route &route = this->route(*part.image);
   std::uint64_t from = part.host_offset, length = part.length;
@@ -69,34 +77,49 @@ Result<void> Mover::move(const Piece &part, std::uint64_t host, std::vector<unsi
   return copy(route, from + *shared, length - *shared, host + *shared, buffer);
 }
 
+/// Up to where [from, end) has no hole; `from` where it begins with one. The kernel looks as far as the next
+/// hole, which can be the end of the file, so that is asked for once and not for each piece.
+std::uint64_t Mover::stored_until(Route &route, std::uint64_t from, std::uint64_t end) {
+  const std::lock_guard<std::mutex> lock(route.stored_mutex);
+  if (from < route.stored_from || from >= route.stored_to) {
+    route.stored_from = from;
+    route.stored_to = sys::next_hole(route.way.from, from, ~std::uint64_t{0});
+  }
+  return std::clamp(route.stored_to, from, end);
+}
+
 /// Holes of the source's file stay holes.
 Result<void> Mover::copy(Route &route, std::uint64_t from, std::uint64_t length, std::uint64_t to,
-                         std::vector<unsigned char> &buffer) {
+                         Buffer &buffer) {
   if (!route.sparse) return copy_stored(route, from, length, to, buffer);
-  const std::uint64_t end = from + length;
+  const std::uint64_t begin = from, end = from + length;
   while (from < end) {
-    const std::uint64_t data = sys::next_data(route.way.from, from, end);
-    if (data > from) {
-      if (auto done = clear(to, data - from); !done) return done;
-      to += data - from;
-      from = data;
-      continue;
+    std::uint64_t until = stored_until(route, from, end);
+    if (until == from) {
+      const std::uint64_t data = sys::next_data(route.way.from, from, end);
+      if (data > from) {
+        if (auto done = clear(to, data - from); !done) return done;
+        to += data - from;
+        from = data;
+        continue;
+      }
+      until = end;  // somebody writes there; or the file ends, which reading says
     }
-    // At the end of the file both questions have the same answer, and reading says that it is too short.
-    const std::uint64_t hole = std::max(sys::next_hole(route.way.from, from, end), from + 1);
-    if (auto done = copy_stored(route, from, std::min(hole, end) - from, to, buffer); !done) return done;
-    to += std::min(hole, end) - from;
-    from = std::min(hole, end);
+    if (from > begin || until < end) {  // else it fills all of the part, which has its space
+      if (auto made = make_space(to, until - from); !made) return made;
+    }
+    if (auto done = copy_stored(route, from, until - from, to, buffer); !done) return done;
+    to += until - from;
+    from = until;
   }
   return {};
 }
 
 Result<void> Mover::copy_stored(Route &route, std::uint64_t from, std::uint64_t length, std::uint64_t to,
-                                std::vector<unsigned char> &buffer) {
+                                Buffer &buffer) {
   while (length > 0 && route.copies) {
     const std::uint64_t step = std::min(length, kKernelStep);
     if (auto more = goes_on_(); !more) return more;
-    if (length > step) sys::begin_reading(route.way.from, from + step, std::min(length - step, kAhead));
     std::uint64_t copied = 0;
     {
       const std::lock_guard<std::mutex> alone(kernel_);
@@ -113,12 +136,20 @@ Result<void> Mover::copy_stored(Route &route, std::uint64_t from, std::uint64_t 
   return by_hand(route, from, length, to, buffer);
 }
 
+Result<void> Mover::make_space(std::uint64_t host, std::uint64_t length) {
+  if (!allocates_ || length < kWorthSpace) return {};  // a call of its own, for little
+  const auto made = sys::allocate_at(target_.fd(), target_.path(), host, length);
+  if (!made) return made.error();
+  if (!*made) allocates_ = false;
+  return {};
+}
+
 Result<void> Mover::by_hand(Route &route, std::uint64_t from, std::uint64_t length, std::uint64_t to,
-                            std::vector<unsigned char> &buffer) {
+                            Buffer &buffer) {
   while (length > 0) {
     const std::uint64_t step = std::min(length, kHandStep);
     if (auto more = goes_on_(); !more) return more;
-    buffer.resize(std::max<std::size_t>(buffer.size(), kHandStep));
+    buffer.hold(kHandStep);
     if (auto done = sys::read_at(route.way.from, route.way.from_name, buffer.data(), step, from); !done)
       return done;
     if (auto done = put(buffer.data(), step, to); !done) return done;
@@ -127,11 +158,11 @@ Result<void> Mover::by_hand(Route &route, std::uint64_t from, std::uint64_t leng
   return {};
 }
 
-Result<void> Mover::unpack(const Piece &part, std::uint64_t host, std::vector<unsigned char> &buffer) {
+Result<void> Mover::unpack(const Piece &part, std::uint64_t host, Buffer &buffer) {
   for (std::uint64_t done = 0; done < part.length;) {
     const std::uint64_t step = std::min(part.length - done, kHandStep);
     if (auto more = goes_on_(); !more) return more;
-    buffer.resize(std::max<std::size_t>(buffer.size(), kHandStep));
+    buffer.hold(kHandStep);
     if (auto read = part.image->read(buffer.data(), step, part.offset + done); !read) return read;
     if (auto written = put(buffer.data(), step, host + done); !written) return written;
     done += step;

@@ -103,8 +103,9 @@ struct Piece {
   const OpenImage *image = nullptr;      ///< whose bytes they are
   bool verbatim = false;                 ///< DATA, with its bytes at host_offset of image->fd()
 };
-/// All pieces of the image in order, those of one kind that follow each other in the file as one.
+/// All pieces of the image in order, those of one kind that follow each other in the file as one, until
+/// `visit` gives an error back.
 [[nodiscard]] Result<void> for_each_piece(const OpenImage &image,
-                                          const std::function<void(const Piece &)> &visit);
+                                          const std::function<Result<void>(const Piece &)> &visit);
 
 }  // namespace vbd::image

@@ -115,26 +115,34 @@ std::int32_t host_punch(void *ctx, std::uint64_t off, std::uint64_t len) noexcep
   return -errno;
 }
 
-std::int32_t host_map(void *ctx, std::uint64_t off, std::uint64_t *len, std::uint32_t *is_hole) noexcept {
+/// From `off` to the end of the file, for those that can't say more.
+std::int32_t rest_of_file(void *ctx, std::uint64_t off, std::uint64_t *len) noexcept {
   std::uint64_t size = 0;
   if (const std::int32_t rc = host_get_size(ctx, &size); rc != 0) return rc;
   if (off >= size) return -ENXIO;
   *len = size - off;
+  return 0;
+}
+
+/// lseek(2): a file ends with a hole of no length, and both questions beyond its end are ENXIO.
+std::int32_t host_map(void *ctx, std::uint64_t off, std::uint64_t *len, std::uint32_t *is_hole) noexcept {
   *is_hole = 0;
-  const off_t data = ::lseek(fd_of(ctx), static_cast<off_t>(off), SEEK_DATA);
-  if (data < 0) {
-    *is_hole = errno == ENXIO ? 1 : 0;  // ENXIO: no data from here on; anything else: it cannot tell
+  if (off > kMaxOffset) return -ENXIO;
+  const auto from = static_cast<off_t>(off);
+  const off_t hole = ::lseek(fd_of(ctx), from, SEEK_HOLE);
+  if (hole > from) {
+    *len = static_cast<std::uint64_t>(hole - from);
     return 0;
   }
-  const auto begin = static_cast<std::uint64_t>(data);
-  if (begin > off) {
-    *len = std::min(begin, size) - off;
+  if (hole < 0) return rest_of_file(ctx, off, len);
+  const off_t data = ::lseek(fd_of(ctx), from, SEEK_DATA);
+  if (data > from) {
+    *len = static_cast<std::uint64_t>(data - from);
     *is_hole = 1;
     return 0;
   }
-  const off_t hole = ::lseek(fd_of(ctx), static_cast<off_t>(off), SEEK_HOLE);
-  if (hole > static_cast<off_t>(off)) *len = std::min(static_cast<std::uint64_t>(hole), size) - off;
-  return 0;
+  if (data < 0 && errno == ENXIO) *is_hole = 1;  // none from here on
+  return rest_of_file(ctx, off, len);
 }
 
 std::int32_t host_sync(void *ctx) noexcept {

@@ -3,8 +3,10 @@
 
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <linux/magic.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -26,6 +28,15 @@ bool not_possible(int error) {
   return error == EOPNOTSUPP || error == ENOTTY || error == ENOSYS || error == EXDEV || error == EINVAL ||
          error == EPERM || error == ETXTBSY || error == EBADF;
 }
+
+/// cachestat(2), Linux 6.5: include/uapi/linux/mman.h, and the number that all machines share.
+struct CachestatRange {
+  std::uint64_t offset = 0, length = 0;
+};
+struct Cachestat {
+  std::uint64_t cache = 0, dirty = 0, writeback = 0, evicted = 0, recently_evicted = 0;  // pages
+};
+constexpr long kCachestat = 451;
 
 Error file_error(std::string_view what, const std::string &name, int error) {
   return errno_error(text::cat(what, " ", text::printable(name)), error);
@@ -75,6 +86,30 @@ Result<std::uint64_t> copy_range(const Way &way, std::uint64_t from, std::uint64
   return done;
 }
 
+bool copies_remotely(int fd) {
+  constexpr unsigned long kFuse = 0x65735546;  // fs/fuse/inode.c; the others are in linux/magic.h
+  struct statfs fs {};
+  if (::fstatfs(fd, &fs) != 0) return false;
+  switch (static_cast<unsigned long>(fs.f_type)) {
+    case NFS_SUPER_MAGIC:
+    case CIFS_SUPER_MAGIC:
+    case SMB2_SUPER_MAGIC:
+    case CEPH_SUPER_MAGIC:
+    case kFuse:
+      return true;
+    default:
+      return false;
+  }
+}
+
+Result<bool> allocate_at(int fd, const std::string &name, std::uint64_t offset, std::uint64_t length) {
+  const HostFile file(fd);
+  const std::int32_t status = file.file()->allocate(file.file()->ctx, offset, length);
+  if (status == 0) return true;
+  if (not_possible(-status)) return false;
+  return file_error("write", name, -status);
+}
+
 Result<void> read_at(int fd, const std::string &name, void *to, std::uint64_t length, std::uint64_t offset) {
   const HostFile file(fd, VBD_FILE_READONLY);
   const std::int64_t n = file.file()->read(file.file()->ctx, to, length, offset);
@@ -117,6 +152,17 @@ std::uint64_t shared_block(int from, int to) {
   if (::fstat(from, &a) != 0 || ::fstat(to, &b) != 0 || a.st_dev != b.st_dev || ::fstatfs(to, &fs) != 0)
     return 0;
   return fs.f_bsize > 0 ? static_cast<std::uint64_t>(fs.f_bsize) : 0;
+}
+
+bool is_cached(int fd) {
+  struct stat st {};
+  if (::fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) return false;
+  Cachestat found;
+  CachestatRange all;  // length 0: to the end
+  if (::syscall(kCachestat, fd, &all, &found, 0u) != 0) return false;
+  const auto stored = static_cast<std::uint64_t>(st.st_blocks) * 512;
+  const auto page = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+  return found.cache * page >= stored - stored / 64;  // st_blocks counts the filesystem's own blocks too
 }
 
 void begin_reading(int fd, std::uint64_t offset, std::uint64_t length) {

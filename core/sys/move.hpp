@@ -26,11 +26,18 @@ struct Way {
 /// `length` where it can't go on and the rest is to be read and written.
 [[nodiscard]] Result<std::uint64_t> copy_range(const Way &way, std::uint64_t from, std::uint64_t length,
                                                std::uint64_t to);
+/// Is it a filesystem whose server copies by itself, without the bytes coming here and going back? Everywhere
+/// else copy_range() costs more than reading and writing large parts into allocated space.
+[[nodiscard]] bool copies_remotely(int fd);
 /// Exactly so many bytes; a file that ends before is kIo.
 [[nodiscard]] Result<void> read_at(int fd, const std::string &name, void *to, std::uint64_t length,
                                    std::uint64_t offset);
 [[nodiscard]] Result<void> write_at(int fd, const std::string &name, const void *from, std::uint64_t length,
                                     std::uint64_t offset);
+/// Space for what is going to be written there, the file's size growing to it: written bytes then cost less
+/// than those whose space is found one block after the other. False: this filesystem can't.
+[[nodiscard]] Result<bool> allocate_at(int fd, const std::string &name, std::uint64_t offset,
+                                       std::uint64_t length);
 /// The range reads as zeros and takes no space, where the filesystem can do that.
 [[nodiscard]] Result<void> punch_at(int fd, const std::string &name, std::uint64_t offset,
                                     std::uint64_t length);
@@ -43,6 +50,8 @@ struct Way {
 /// The unit of sharing: both files' filesystem block where they lie on the same filesystem, else 0.
 [[nodiscard]] std::uint64_t shared_block(int from, int to);
 
+/// Is all that the file stores in memory already? False where the kernel can't say.
+[[nodiscard]] bool is_cached(int fd);
 /// The kernel begins to read a range, without anybody waiting.
 void begin_reading(int fd, std::uint64_t offset, std::uint64_t length);
 /// The kernel begins to write what is dirty in a range, likewise.
