@@ -52,10 +52,13 @@ json::Value info_json(const config::Settings &settings, const std::vector<Filesy
   for (const Filesystem &one : list) {
     json::Value value;
     value.set("directory", one.directory).set("exists", one.info.has_value());
-    if (one.info) {
-      value.set("type", one.info->type).set("shared", one.info->shared).set("read_only", one.info->read_only);
-      value.set("free", one.info->free_bytes).set("total", one.info->total_bytes);
-    }
+    const auto told = [&](auto member) {
+      return one.info ? json::Value{(*one.info).*member} : json::Value{};
+    };
+    value.set("type", told(&sys::FilesystemInfo::type)).set("shared", told(&sys::FilesystemInfo::shared));
+    value.set("read_only", told(&sys::FilesystemInfo::read_only));
+    value.set("free", told(&sys::FilesystemInfo::free_bytes))
+        .set("total", told(&sys::FilesystemInfo::total_bytes));
     array.push_back(std::move(value));
   }
   json::Value value;

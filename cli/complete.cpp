@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "cli/complete.hpp"
 
+#include <algorithm>
+
 #include "cli/session.hpp"
 #include "cli/words.hpp"
 #include "core/base/text.hpp"
@@ -93,9 +95,11 @@ Candidates candidates(std::span<const NounSpec> nouns, const std::vector<std::st
   if (prefix.starts_with('-')) return option_names(words);
   if (words.noun == nullptr) return noun_names(nouns);
   if (words.verb == nullptr) return verb_names(*words.noun);
-  const std::size_t index = count_arguments(nouns, words);
-  if (index >= words.verb->arguments.size()) return {};
-  return values_of(words.verb->arguments[index].meaning, places(words.rest));
+  const auto &arguments = words.verb->arguments;
+  std::size_t index = count_arguments(nouns, words);
+  if (!arguments.empty() && arguments.back().many) index = std::min(index, arguments.size() - 1);
+  if (index >= arguments.size()) return {};
+  return values_of(arguments[index].meaning, places(words.rest));
 }
 
 }  // namespace

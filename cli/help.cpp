@@ -40,7 +40,8 @@ std::string usage(const NounSpec &noun, const VerbSpec &verb) {
   }
   out += " [options]";
   for (const ArgumentSpec &argument : verb.arguments) {
-    out += argument.required ? text::cat(" ", argument.name) : text::cat(" [", argument.name, "]");
+    const std::string name = text::cat(argument.name, argument.many ? "..." : "");
+    out += argument.required ? text::cat(" ", name) : text::cat(" [", name, "]");
   }
   return out + "\n";
 }

@@ -1,8 +1,5 @@
 // SPDX-License-Identifier: MIT
 // vbd instance
-#include <fnmatch.h>
-
-#include <algorithm>
 #include <vector>
 
 #include "cli/instance_verbs.hpp"
@@ -16,12 +13,11 @@
 #include "core/base/log.hpp"
 #include "core/base/text.hpp"
 #include "manager/instance/live.hpp"
+#include "manager/instance/storage.hpp"
 
 namespace vbd::cli {
 namespace instance_file {
 namespace {
-
-constexpr std::string_view kStates = "running,stopped,error,unreachable,foreign,interrupted";
 
 /// A host without the hypervisor keeps instances too: then it is said, and fine.
 Result<instance::Plan> start_added(Session &session, const std::string &name) {
@@ -52,51 +48,12 @@ Result<Outcome> add(Session &session) {
                       text::cat("instance ", spec->name, started ? ": added and started" : ": added"));
 }
 
-/// --state and --name leave out the others; each may be repeated.
-Result<void> keep_wanted(const Arguments &arguments, std::vector<instance::Entry> &entries) {
-  const auto names = arguments.values("name");
-  std::vector<std::string> states;
-  for (const std::string &given : arguments.values("state")) {
-    for (std::string &state : text::split(given, ',')) states.push_back(std::move(state));
-  }
-  const std::vector<std::string> known = text::split(kStates, ',');
-  for (const std::string &state : states) {
-    if (std::find(known.begin(), known.end(), state) != known.end()) continue;
-    const std::string near = text::did_you_mean(state, known);
-    return Error{kBadValue,
-                 text::cat("--state ", text::printable(state), ": no such state",
-                           near.empty() ? "" : "; did you mean '" + near + "'?"),
-                 text::cat("states: ", text::join(known, ", "))};
-  }
-  std::erase_if(entries, [&](const instance::Entry &entry) {
-    const auto is = [&](const std::string &state) { return state == instance::state_text(entry.state); };
-    const auto fits = [&](const std::string &glob) {
-      return ::fnmatch(glob.c_str(), entry.record.name.c_str(), 0) == 0;
-    };
-    return (!states.empty() && std::none_of(states.begin(), states.end(), is)) ||
-           (!names.empty() && std::none_of(names.begin(), names.end(), fits));
-  });
-  return {};
-}
-
-Result<Outcome> list(Session &session) {
-  const auto fields = report::instance_fields(session.args().value("fields"));
-  if (!fields) return fields.error();
-  auto entries = instance::Catalog(session.settings()).list();
-  if (!entries) return entries.error();
-  instance::see_live(session.manager(), *entries);
-  if (auto kept = keep_wanted(session.args(), *entries); !kept) return kept.error();
-  report::ListLook look{*fields, session.args().has("no-headers"), session.args().value("separator"),
-                        session.color()};
-  return report::instances(session.json(), *entries, look);
-}
-
 report::DiskView view_of(Session &session, const instance::Entry &entry, const DiskRecord &disk) {
   report::DiskView view{
       {disk.driver, disk.filetype, text::cat(entry.record.directory, "/", disk.file)}, {}, {}, {}};
   // A hanging directory would hang us; another's files say nothing about this instance.
   if (entry.state == instance::State::unreachable || entry.state == instance::State::foreign) return view;
-  const auto allowed = sys::resolve_allowed(session.settings().allowed_dirs);
+  const auto allowed = instance::allowed_for(session.settings(), view.id.path);
   const auto fd = sys::open_image_below(view.id.path, allowed, sys::Access::read);
   if (!fd) {
     view.problem = fd.error().message();
@@ -195,23 +152,6 @@ constexpr std::string_view kAddExamples[] = {
     "vbd instance add -t file:path=/xen/instance2,driver=loop,reuse -n node -o debian-etch instance2",
 };
 
-constexpr OptionSpec kListOptions[] = {
-    {"-o,--fields", Takes::value, "FIELD,...",
-     "name, state, node, secondary, os, disks, size, directory, uuid, created, reason, memory, vcpus, "
-     "disk.size/N, be/KEY, hv/KEY, os/KEY; +FIELD adds to the usual ones"},
-    {"--no-headers", Takes::nothing, "", "print no line of headers"},
-    {"--state", Takes::values, "STATE,...",
-     "only instances that are running, stopped, error, unreachable, foreign or interrupted"},
-    {"--name", Takes::values, "PATTERN", "only instances with such a name: * and ? as a shell has them"},
-    {"--separator", Takes::value, "TEXT", "between fields, instead of aligning them"},
-};
-constexpr std::string_view kListExamples[] = {
-    "vbd instance list",
-    "vbd instance list --state error,unreachable --name 'web*'",
-    "vbd instance list -o name,memory,disk.size/0,hv/kernel",
-    "vbd instance list --no-headers --separator=: -o name,state",
-    "vbd instance list --output json",
-};
 constexpr std::string_view kInfoExamples[] = {"vbd instance info web1",
                                               "vbd instance info web1 --output json"};
 
@@ -232,7 +172,6 @@ constexpr VerbSpec kVerbs[] = {
      "SIZE: a number of MiB, or with a suffix m, g, t. The images are DIR/sda, DIR/sdb, ...;\n"
      "DIR is path= or FILE_STORAGE_DIR/NAME.",
      kAddOptions, kNewName, kAddExamples, true, false, add},
-    {"list", "list instances", "", kListOptions, {}, kListExamples, false, false, list},
     {"info", "show an instance with its disks", "", {}, kName, kInfoExamples, false, false, info},
     {"remove", "remove an instance and its images",
      "Removes an instance and the images that it lists, reused ones too. Asks on a terminal; elsewhere --yes "
@@ -255,6 +194,7 @@ constexpr VerbSpec kVerbs[] = {
 std::span<const VerbSpec> instance_verbs() {
   static const std::vector<VerbSpec> verbs = [] {
     std::vector<VerbSpec> all(std::begin(instance_file::kVerbs), std::end(instance_file::kVerbs));
+    all.insert(all.begin() + 1, instance_list_verb());
     for (const auto verb : {instance_grow_disk_verb, instance_activate_disks_verb,
                             instance_deactivate_disks_verb, instance_replace_disks_verb, instance_modify_verb,
                             instance_register_verb, instance_reinstall_verb, instance_rename_verb}) {

@@ -31,8 +31,8 @@ std::string option_entry(const OptionSpec &option) {
 std::string verb_section(const NounSpec &noun, const VerbSpec &verb) {
   std::string out = text::cat("## vbd ", noun.name, " ", verb.name);
   for (const ArgumentSpec &argument : verb.arguments) {
-    out += argument.required ? text::cat(" ", plain(argument.name))
-                             : text::cat(" ", plain("["), plain(argument.name), plain("]"));
+    const std::string name = text::cat(plain(argument.name), argument.many ? "..." : "");
+    out += argument.required ? text::cat(" ", name) : text::cat(" ", plain("["), name, plain("]"));
   }
   out += text::cat("\n\n", plain(verb.details.empty() ? verb.summary : verb.details), "\n\n");
   for (const ArgumentSpec &argument : verb.arguments) {

@@ -27,15 +27,18 @@ std::vector<const OptionSpec *> options_of(const VerbSpec &verb) {
   return all;
 }
 
+/// Each word as it is: the library would take more words for one, and "[a,b]" for a list.
+CLI::Option *take_each(CLI::Option *option) {
+  return option->expected(1, CLI::detail::expected_max_vector_size)
+      ->allow_extra_args(false)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+}
+
 CLI::Option *add_to(CLI::App &app, const OptionSpec &spec) {
   const std::string names(spec.names);
   if (spec.takes == Takes::nothing || spec.takes == Takes::count)
     return app.add_flag(names)->disable_flag_override();
-  // One value a use, taken as it is: the library would take more words, and "[a,b]" for a list.
-  return app.add_option(names)
-      ->expected(1, CLI::detail::expected_max_vector_size)
-      ->allow_extra_args(false)
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  return take_each(app.add_option(names));
 }
 
 void build(Tree &tree, const VerbSpec &verb) {
@@ -43,7 +46,9 @@ void build(Tree &tree, const VerbSpec &verb) {
   tree.app.allow_extras();  // told below, in the order in which they were given and with the nearest name
   for (const OptionSpec *spec : options_of(verb)) tree.options.emplace_back(spec, add_to(tree.app, *spec));
   for (const ArgumentSpec &spec : verb.arguments) {
-    tree.arguments.emplace_back(&spec, tree.app.add_option(std::string(spec.name)));
+    CLI::Option *option = tree.app.add_option(std::string(spec.name));
+    if (spec.many) take_each(option);
+    tree.arguments.emplace_back(&spec, option);
   }
 }
 

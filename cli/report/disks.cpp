@@ -70,7 +70,8 @@ Outcome status(bool json, const LogicalId &id, const device::Status &status) {
     if (attached) {
       add_attachment(value, status.attachment);
     } else {
-      value.set("device", nullptr);
+      value.set("device", nullptr).set("read_only", nullptr);
+      value.set("holders", json::Array{}).set("facts", json::Object{});
     }
     return {{}, std::move(value)};
   }

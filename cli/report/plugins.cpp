@@ -46,6 +46,10 @@ json::Value listed_json(const Listed &plugin) {
     add_note(value, plugin.note);
   } else {
     value.set("problem", json::Object{{"id", plugin.problem_id}, {"message", plugin.problem}});
+    for (const char *unknown : {"name", "version", "abi", "min_host_minor", "summary", "operations",
+                                "properties", "needs", "requires"}) {
+      value.set(unknown, nullptr);
+    }
   }
   return value;
 }
@@ -183,7 +187,7 @@ Outcome plugin_check(bool json, const plugin::Checked &checked) {
                                       {"message", finding.message}});
     }
     json::Value value;
-    value.set("schema", "vbdkit.plugin_check/1").set("constant", checked.constant).set("path", checked.path);
+    value.set("schema", "vbdkit.plugin-check/1").set("constant", checked.constant).set("path", checked.path);
     return {{}, value.set("usable", usable).set("findings", std::move(findings)), exit};
   }
   std::string out;

@@ -79,7 +79,7 @@ struct DiskView {
 [[nodiscard]] Outcome plugins(bool json, const std::vector<plugin::Listed> &list, bool color);
 [[nodiscard]] Outcome plugin(bool json, const plugin::Found &found,
                              const std::vector<plugin::OptionInfo> &options);
-/// vbdkit.plugin_check/1
+/// vbdkit.plugin-check/1
 [[nodiscard]] Outcome plugin_check(bool json, const plugin::Checked &checked);
 [[nodiscard]] Outcome matrix(bool json, const std::vector<plugin::Listed> &list, bool color);
 

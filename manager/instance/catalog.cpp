@@ -140,13 +140,14 @@ Result<std::optional<config::Pointer>> Catalog::pointer(const std::string &name)
   return std::optional(*pointer);
 }
 
-Result<std::vector<Entry>> Catalog::list() const {
+Result<std::vector<Entry>> Catalog::list(const std::function<bool(const std::string &)> &wanted) const {
   auto known = names();
   if (!known) return known.error();
   std::vector<Entry> entries;
   std::vector<config::Pointer> pointers;
   std::vector<std::string> directories;
   for (const auto &name : *known) {
+    if (wanted && !wanted(name)) continue;
     auto found = pointer(name);
     if (!found) {
       entries.push_back(entry_of({name, "", ""}, State::error, found.error().message()));
@@ -162,16 +163,20 @@ Result<std::vector<Entry>> Catalog::list() const {
   return entries;
 }
 
+Error Catalog::not_found(const std::string &name) const {
+  const auto known = names();
+  if (!known) return known.error();
+  const std::string near = text::did_you_mean(name, *known);
+  return Error(kInstanceNotFound, cat("instance ", text::printable(name), ": not known on this host"),
+               near.empty() ? "'vbd instance list' shows all" : cat("did you mean ", near, "?"));
+}
+
 Result<Entry> Catalog::find(const std::string &name) const {
   auto found = pointer(name);
   if (!found) return found.error();
   if (found->has_value())
     return judge(**found, read_instance_files(settings_, {(*found)->directory}).front());
-  auto known = names();
-  if (!known) return known.error();
-  const std::string near = text::did_you_mean(name, *known);
-  return Error(kInstanceNotFound, cat("instance ", name, ": not known on this host"),
-               near.empty() ? "'vbd instance list' shows all" : cat("did you mean ", near, "?"));
+  return not_found(name);
 }
 
 Result<void> Catalog::write_record(int directory, const InstanceRecord &record) const {

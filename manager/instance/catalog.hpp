@@ -6,6 +6,7 @@
 // processes.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -52,9 +53,12 @@ struct Entry {
 class Catalog {
  public:
   explicit Catalog(const config::Settings &settings) : settings_(settings) {}
-  /// All known instances by name. Each directory is read in a child that is abandoned after 2 s.
-  [[nodiscard]] Result<std::vector<Entry>> list() const;
+  /// All known instances by name, or those whose name is wanted. Each directory is read in a child that is
+  /// abandoned after 2 s.
+  [[nodiscard]] Result<std::vector<Entry>> list(
+      const std::function<bool(const std::string &)> &wanted = {}) const;
   /// kInstanceNotFound suggests the nearest name.
+  [[nodiscard]] Error not_found(const std::string &name) const;
   [[nodiscard]] Result<Entry> find(const std::string &name) const;
 
   /// instance.yaml replaced whole. The caller holds the directory's operation lock.

@@ -5,7 +5,6 @@
 #include <map>
 
 #include "core/base/text.hpp"
-#include "core/sys/children.hpp"
 #include "core/sys/files.hpp"
 #include "core/sys/locks.hpp"
 #include "manager/instance/catalog.hpp"
@@ -102,16 +101,20 @@ std::vector<sys::AllowedDir> allowed_for(const config::Settings &settings, const
   return sys::resolve_allowed(fitting.empty() ? settings.allowed_dirs : fitting);
 }
 
-std::vector<FileText> read_instance_files(const config::Settings &settings,
-                                          const std::vector<std::string> &directories) {
+std::vector<std::optional<std::string>> in_children(const std::vector<std::string> &directories,
+                                                    const sys::ChildTask &task) {
   std::map<std::string, std::vector<std::size_t>> by_parent;
   for (std::size_t i = 0; i < directories.size(); ++i) by_parent[sys::dir_name(directories[i])].push_back(i);
   std::vector<std::vector<std::size_t>> groups;
   for (auto &[parent, items] : by_parent) groups.push_back(std::move(items));
 
-  const auto answers = sys::run_in_children(
-      directories.size(), groups, [&](std::size_t i) { return read_one(settings, directories[i]); },
-      kPatience);
+  return sys::run_in_children(directories.size(), groups, task, kPatience);
+}
+
+std::vector<FileText> read_instance_files(const config::Settings &settings,
+                                          const std::vector<std::string> &directories) {
+  const auto answers =
+      in_children(directories, [&](std::size_t i) { return read_one(settings, directories[i]); });
   std::vector<FileText> out(directories.size());
   for (std::size_t i = 0; i < answers.size(); ++i) {
     if (!answers[i] || answers[i]->empty()) continue;

@@ -8,6 +8,7 @@
 
 #include "core/base/result.hpp"
 #include "core/config/settings.hpp"
+#include "core/sys/children.hpp"
 #include "core/sys/files.hpp"
 
 namespace vbd::instance {
@@ -16,6 +17,11 @@ namespace vbd::instance {
 /// touched; else all.
 [[nodiscard]] std::vector<sys::AllowedDir> allowed_for(const config::Settings &settings,
                                                        const std::string &path);
+
+/// By directory, what `task` answers in a child that is abandoned after 2 s. Directories beside each other
+/// share a child.
+[[nodiscard]] std::vector<std::optional<std::string>> in_children(const std::vector<std::string> &directories,
+                                                                  const sys::ChildTask &task);
 
 /// What reading DIR/instance.yaml gave.
 struct FileText {

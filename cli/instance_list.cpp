@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: MIT
+// vbd instance list
+#include <fnmatch.h>
+
+#include <algorithm>
+#include <set>
+
+#include "cli/instance_verbs.hpp"
+#include "cli/parser.hpp"
+#include "cli/report/instances.hpp"
+#include "cli/session.hpp"
+#include "core/base/text.hpp"
+#include "manager/instance/live.hpp"
+
+namespace vbd::cli {
+namespace instance_list_file {
+namespace {
+
+using Words = std::vector<std::string>;
+
+constexpr std::string_view kStates = "running,stopped,error,unreachable,foreign,interrupted";
+
+Result<Words> wanted_states(const Arguments &arguments) {
+  Words states;
+  const Words known = text::split(kStates, ',');
+  for (const std::string &given : arguments.values("state")) {
+    for (std::string &state : text::split(given, ',')) {
+      if (std::find(known.begin(), known.end(), state) == known.end()) {
+        const std::string near = text::did_you_mean(state, known);
+        return Error{kBadValue,
+                     text::cat("--state ", text::printable(state), ": no such state",
+                               near.empty() ? "" : "; did you mean '" + near + "'?"),
+                     text::cat("states: ", text::join(known, ", "))};
+      }
+      states.push_back(std::move(state));
+    }
+  }
+  return states;
+}
+
+/// The instances that NAME and --name want; each NAME must be there.
+Result<std::vector<instance::Entry>> named(Session &session) {
+  const Words given = session.args().values("NAME"), globs = session.args().values("name");
+  const std::set<std::string> names(given.begin(), given.end());
+  const auto fits = [&](const std::string &name) {
+    const auto matches = [&](const std::string &glob) {
+      return ::fnmatch(glob.c_str(), name.c_str(), 0) == 0;
+    };
+    return (names.empty() || names.contains(name)) &&
+           (globs.empty() || std::any_of(globs.begin(), globs.end(), matches));
+  };
+  const instance::Catalog catalog(session.settings());
+  if (!names.empty()) {
+    const auto all = catalog.names();
+    if (!all) return all.error();
+    const std::set<std::string> known(all->begin(), all->end());
+    for (const std::string &name : given) {
+      if (!known.contains(name)) return catalog.not_found(name);
+    }
+  }
+  if (names.empty() && globs.empty()) return catalog.list();
+  return catalog.list(fits);
+}
+
+report::Unit unit_of(const Arguments &arguments) {
+  const std::string unit = arguments.value("units", arguments.has("separator") ? "m" : "h");
+  return unit == "b"   ? report::Unit::bytes
+         : unit == "m" ? report::Unit::mebi
+         : unit == "g" ? report::Unit::gibi
+         : unit == "t" ? report::Unit::tebi
+                       : report::Unit::human;
+}
+
+Result<Outcome> list(Session &session) {
+  const auto fields = report::instance_fields(session.args().value("fields"));
+  if (!fields) return fields.error();
+  const auto states = wanted_states(session.args());
+  if (!states) return states.error();
+  auto entries = named(session);
+  if (!entries) return entries.error();
+  instance::see_live(session.manager(), *entries);
+  if (!states->empty()) {
+    std::erase_if(*entries, [&](const instance::Entry &entry) {
+      return std::find(states->begin(), states->end(), instance::state_text(entry.state)) == states->end();
+    });
+  }
+  std::vector<instance::Usage> usage;
+  if (session.json() || report::needs_usage(*fields)) {
+    usage = instance::see_usage(session.settings(), *entries);
+  } else {
+    usage.resize(entries->size());
+  }
+  const report::ListLook look{*fields, session.args().has("no-headers"), session.args().value("separator"),
+                              session.color(), unit_of(session.args())};
+  return report::instances(session.json(), *entries, usage, look);
+}
+
+constexpr OptionSpec kOptions[] = {
+    {"-o,--fields", Takes::value, "FIELD,...",
+     "name, state (status), node (pnode), secondary (snodes), os, disks (disk.count), size, allocated, "
+     "directory, "
+     "uuid, created, reason, memory, vcpus, disk.sizes, nic.count, nic.macs; of disk N: disk.size/N, "
+     "disk.allocated/N, disk.path/N, disk.driver/N, disk.filetype/N, disk.vdev/N; of card N: nic.mac/N, "
+     "nic.ip/N, "
+     "...; be/KEY, hv/KEY, os/KEY; +FIELD adds to the usual ones"},
+    {"--no-headers", Takes::nothing, "", "print no line of headers"},
+    {"--separator", Takes::value, "TEXT", "between fields, instead of aligning them; sizes are in MiB then"},
+    {"--units", Takes::value, "UNIT",
+     "of sizes: h for people, b bytes, m MiB (rounded up), g GiB, t TiB (one decimal)", "h|b|m|g|t"},
+    {"--state", Takes::values, "STATE,...",
+     "only instances that are running, stopped, error, unreachable, foreign or interrupted"},
+    {"--name", Takes::values, "PATTERN", "only instances with such a name: * and ? as a shell has them"},
+};
+constexpr ArgumentSpec kNames[] = {{"NAME", "only these instances", false, Meaning::instance, true}};
+constexpr std::string_view kExamples[] = {
+    "vbd instance list",
+    "vbd instance list web1 web2",
+    "vbd instance list --state error,unreachable --name 'web*'",
+    "vbd instance list -o +allocated,disk.sizes",
+    "vbd instance list --no-headers --separator=: --units b -o name,state,size",
+    "vbd instance list --output json",
+};
+
+}  // namespace
+}  // namespace instance_list_file
+
+VerbSpec instance_list_verb() {
+  return {"list",
+          "list instances",
+          "Lists the instances known on this host. One whose storage does not answer within two seconds is\n"
+          "unreachable, and keeps none of the others; the exit code is 0 all the same. No plugin is loaded.",
+          instance_list_file::kOptions,
+          instance_list_file::kNames,
+          instance_list_file::kExamples,
+          false,
+          false,
+          instance_list_file::list};
+}
+
+}  // namespace vbd::cli
