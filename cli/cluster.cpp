@@ -9,6 +9,7 @@
 #include "core/base/text.hpp"
 #include "core/sys/files.hpp"
 #include "manager/instance/space.hpp"
+#include "manager/instance/storage.hpp"
 
 namespace vbd::cli {
 namespace cluster_file {
@@ -17,14 +18,29 @@ namespace {
 struct Filesystem {
   std::string directory;
   std::optional<sys::FilesystemInfo> info;
+  bool answers = true;
 };
 
+/// Five words, or none where there is no such directory: what a child answers.
+std::string look_at(const std::string &directory) {
+  const auto fd = sys::open_parent(directory + "/.");
+  if (!fd) return {};
+  const auto info = sys::filesystem_info(fd->get());
+  if (!info) return {};
+  return text::cat(info->free_bytes, " ", info->total_bytes, " ", int{info->shared}, " ",
+                   int{info->read_only}, " ", info->type);
+}
+
 std::vector<Filesystem> filesystems(const config::Settings &settings) {
+  const auto &directories = settings.allowed_dirs;
+  const auto answers =
+      instance::in_children(directories, [&](std::size_t i) { return look_at(directories[i]); });
   std::vector<Filesystem> list;
-  for (const std::string &directory : settings.allowed_dirs) {
-    Filesystem found{directory, {}};
-    if (const auto fd = sys::open_parent(directory + "/.")) {
-      if (const auto info = sys::filesystem_info(fd->get())) found.info = *info;
+  for (std::size_t i = 0; i < directories.size(); ++i) {
+    Filesystem found{directories[i], {}, answers[i].has_value()};
+    const std::vector<std::string> words = text::split(answers[i].value_or(""), ' ');
+    if (words.size() == 5) {
+      found.info = {std::stoull(words[0]), std::stoull(words[1]), words[4], words[2] == "1", words[3] == "1"};
     }
     list.push_back(std::move(found));
   }
@@ -51,7 +67,8 @@ json::Value info_json(const config::Settings &settings, const std::vector<Filesy
   json::Array array;
   for (const Filesystem &one : list) {
     json::Value value;
-    value.set("directory", one.directory).set("exists", one.info.has_value());
+    value.set("directory", one.directory);
+    value.set("exists", one.answers ? json::Value{one.info.has_value()} : json::Value{});
     const auto told = [&](auto member) {
       return one.info ? json::Value{(*one.info).*member} : json::Value{};
     };
@@ -74,6 +91,7 @@ json::Value info_json(const config::Settings &settings, const std::vector<Filesy
 }
 
 std::string filesystem_text(const Filesystem &one) {
+  if (!one.answers) return "does not answer";
   if (!one.info) return "does not exist";
   return text::cat(format_size(one.info->free_bytes), " free of ", format_size(one.info->total_bytes), ", ",
                    one.info->type, one.info->shared ? ", shared" : "",

@@ -33,7 +33,7 @@ struct ArgumentSpec {
   std::string_view help;
   bool required = true;
   Meaning meaning = Meaning::text;
-  bool many = false;  ///< takes all the words that are left; only the last one
+  bool many = false;  ///< takes all the words that are left, or none; only the last argument
 };
 
 struct VerbSpec {

@@ -72,7 +72,9 @@ report::Unit unit_of(const Arguments &arguments) {
 }
 
 Result<Outcome> list(Session &session) {
-  const auto fields = report::instance_fields(session.args().value("fields"));
+  const bool given = session.args().has("fields");
+  const auto fields =
+      report::instance_fields(given ? std::optional(session.args().value("fields")) : std::nullopt);
   if (!fields) return fields.error();
   const auto states = wanted_states(session.args());
   if (!states) return states.error();

@@ -27,18 +27,15 @@ std::vector<const OptionSpec *> options_of(const VerbSpec &verb) {
   return all;
 }
 
-/// Each word as it is: the library would take more words for one, and "[a,b]" for a list.
-CLI::Option *take_each(CLI::Option *option) {
-  return option->expected(1, CLI::detail::expected_max_vector_size)
-      ->allow_extra_args(false)
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-}
-
 CLI::Option *add_to(CLI::App &app, const OptionSpec &spec) {
   const std::string names(spec.names);
   if (spec.takes == Takes::nothing || spec.takes == Takes::count)
     return app.add_flag(names)->disable_flag_override();
-  return take_each(app.add_option(names));
+  // One value a use, taken as it is: the library would take more words, and "[a,b]" for a list.
+  return app.add_option(names)
+      ->expected(1, CLI::detail::expected_max_vector_size)
+      ->allow_extra_args(false)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
 }
 
 void build(Tree &tree, const VerbSpec &verb) {
@@ -46,9 +43,7 @@ void build(Tree &tree, const VerbSpec &verb) {
   tree.app.allow_extras();  // told below, in the order in which they were given and with the nearest name
   for (const OptionSpec *spec : options_of(verb)) tree.options.emplace_back(spec, add_to(tree.app, *spec));
   for (const ArgumentSpec &spec : verb.arguments) {
-    CLI::Option *option = tree.app.add_option(std::string(spec.name));
-    if (spec.many) take_each(option);
-    tree.arguments.emplace_back(&spec, option);
+    if (!spec.many) tree.arguments.emplace_back(&spec, tree.app.add_option(std::string(spec.name)));
   }
 }
 
@@ -68,15 +63,25 @@ Error unknown_option(const VerbSpec &verb, const std::string &given, const std::
   return {kUnknownOption, std::move(message), hint};
 }
 
-Result<void> refuse_extras(const Tree &tree, const VerbSpec &verb, const std::string &hint) {
-  std::vector<std::string> extras = tree.app.remaining();
-  std::erase(extras, "--");  // the library keeps it among them
-  if (extras.empty()) return {};
-  const auto option = std::find_if(extras.begin(), extras.end(), [](const std::string &word) {
-    return word.size() > 1 && word.front() == '-';
-  });
-  if (option != extras.end()) return unknown_option(verb, *option, hint);
-  return Error{kBadArgument, text::cat("unexpected argument '", text::printable(extras.front()), "'"), hint};
+/// What the library found no place for: the words of an argument that takes many; else none may be there.
+Result<void> read_extras(const Tree &tree, const VerbSpec &verb, Arguments &out, const std::string &hint) {
+  std::vector<std::string> words;
+  bool options = true;
+  for (std::string &word : tree.app.remaining()) {
+    if (options && word == "--") {  // the library keeps it among them
+      options = false;
+    } else if (options && word.size() > 1 && word.front() == '-') {
+      return unknown_option(verb, word, hint);
+    } else {
+      words.push_back(std::move(word));
+    }
+  }
+  if (!verb.arguments.empty() && verb.arguments.back().many) {
+    for (std::string &word : words) out.add(verb.arguments.back().name, std::move(word));
+    return {};
+  }
+  if (words.empty()) return {};
+  return Error{kBadArgument, text::cat("unexpected argument '", text::printable(words.front()), "'"), hint};
 }
 
 Result<void> check_values(const OptionSpec &spec, const std::vector<std::string> &values,
@@ -175,7 +180,7 @@ Result<Arguments> parse_verb(const NounSpec &noun, const VerbSpec &verb,
     out.add("help", "");
     return out;
   }
-  if (auto done = refuse_extras(tree, verb, hint); !done) return done.error();
+  if (auto done = read_extras(tree, verb, out, hint); !done) return done.error();
   if (auto done = read_options(tree, out, hint); !done) return done.error();
   if (auto done = read_arguments(tree, out, hint); !done) return done.error();
   return out;

@@ -29,13 +29,20 @@ std::string size_in(std::uint64_t bytes, Unit unit) {
   return text::cat(tenths / 10, ".", tenths % 10);
 }
 
-std::uint64_t size_of(const InstanceRecord &record) {
+/// Is there a record, so that its disks are known?
+bool is_known(const instance::Entry &entry) {
+  return !entry.unreadable && entry.state != instance::State::unreachable;
+}
+
+std::optional<std::uint64_t> size_of(const instance::Entry &entry) {
+  if (!is_known(entry)) return {};
   std::uint64_t size = 0;
-  for (const DiskRecord &disk : record.disks) size += disk.size;
+  for (const DiskRecord &disk : entry.record.disks) size += disk.size;
   return size;
 }
 
-std::optional<std::uint64_t> sum_of(const instance::Usage &usage) {
+std::optional<std::uint64_t> sum_of(const instance::Entry &entry, const instance::Usage &usage) {
+  if (!is_known(entry)) return {};
   std::uint64_t sum = 0;
   for (const auto &bytes : usage) {
     if (!bytes) return {};
@@ -61,9 +68,12 @@ std::string sizes_of(const ListRow &row) {
   return text::join(sizes, ",");
 }
 
-std::string allocated_of(const ListRow &row) {
-  const auto sum = sum_of(row.usage);
-  return sum ? size_in(*sum, row.unit) : std::string();
+std::string size_or_none(const std::optional<std::uint64_t> &bytes, Unit unit) {
+  return bytes ? size_in(*bytes, unit) : std::string();
+}
+
+std::string count_of(const ListRow &row, std::size_t count) {
+  return is_known(row.entry) ? std::to_string(count) : std::string();
 }
 
 struct Field {
@@ -74,10 +84,10 @@ constexpr Field kFields[] = {
     {"name", [](const ListRow &r) { return r.entry.record.name; }},
     {"state", [](const ListRow &r) { return std::string(instance::state_text(r.entry.state)); }},
     {"node", [](const ListRow &r) { return r.entry.record.node; }},
-    {"disks", [](const ListRow &r) { return std::to_string(r.entry.record.disks.size()); }},
-    {"size", [](const ListRow &r) { return size_in(size_of(r.entry.record), r.unit); }},
+    {"disks", [](const ListRow &r) { return count_of(r, r.entry.record.disks.size()); }},
+    {"size", [](const ListRow &r) { return size_or_none(size_of(r.entry), r.unit); }},
     {"directory", [](const ListRow &r) { return r.entry.record.directory; }},
-    {"allocated", allocated_of},
+    {"allocated", [](const ListRow &r) { return size_or_none(sum_of(r.entry, r.usage), r.unit); }},
     {"secondary", [](const ListRow &r) { return r.entry.record.secondary; }},
     {"os", [](const ListRow &r) { return r.entry.record.os; }},
     {"uuid", [](const ListRow &r) { return r.entry.record.uuid; }},
@@ -88,9 +98,9 @@ constexpr Field kFields[] = {
     {"snodes", [](const ListRow &r) { return r.entry.record.secondary; }},
     {"memory", [](const ListRow &r) { return value_in(r.entry.record.backend, "memory"); }},
     {"vcpus", [](const ListRow &r) { return value_in(r.entry.record.backend, "vcpus"); }},
-    {"disk.count", [](const ListRow &r) { return std::to_string(r.entry.record.disks.size()); }},
+    {"disk.count", [](const ListRow &r) { return count_of(r, r.entry.record.disks.size()); }},
     {"disk.sizes", sizes_of},
-    {"nic.count", [](const ListRow &r) { return std::to_string(r.entry.record.nics.size()); }},
+    {"nic.count", [](const ListRow &r) { return count_of(r, r.entry.record.nics.size()); }},
     {"nic.macs", [](const ListRow &r) { return macs_of(r.entry.record); }},
 };
 constexpr std::size_t kUsual = 6;  // the first ones
@@ -115,8 +125,7 @@ std::optional<std::string> disk_value(std::string_view what, const ListRow &row,
   if (what == "disk.driver") return disk.driver.str();
   if (what == "disk.filetype") return disk.filetype.str();
   if (what == "disk.vdev") return disk.vdev;
-  const auto &bytes = row.usage[index];
-  return bytes ? size_in(*bytes, row.unit) : std::string();
+  return size_or_none(row.usage[index], row.unit);
 }
 
 std::optional<std::string> nic_value(std::string_view what, const ListRow &row, std::size_t index) {
@@ -179,8 +188,8 @@ void add_head(json::Value &value, const instance::Entry &entry) {
   value.set("directory", record.directory);
 }
 
-void add_sums(json::Value &value, const InstanceRecord &record, const instance::Usage &usage) {
-  value.set("size", size_of(record)).set("allocated", number_or_null(sum_of(usage)));
+void add_sums(json::Value &value, const instance::Entry &entry, const instance::Usage &usage) {
+  value.set("size", number_or_null(size_of(entry))).set("allocated", number_or_null(sum_of(entry, usage)));
 }
 
 void add_tail(json::Value &value, const instance::Entry &entry) {
@@ -189,15 +198,14 @@ void add_tail(json::Value &value, const instance::Entry &entry) {
   value.set("created", text_or_null(record.created)).set("reason", text_or_null(entry.reason));
 }
 
-Result<FieldNames> instance_fields(std::string_view wanted) {
+Result<FieldNames> instance_fields(const std::optional<std::string> &given) {
   FieldNames fields, known;
   for (const Field &field : kFields) known.emplace_back(field.name);
-  const bool add = wanted.starts_with('+');
-  if (add) wanted.remove_prefix(1);
-  if (add || wanted.empty()) fields.assign(known.begin(), known.begin() + kUsual);
-  if (wanted.empty()) return fields;
+  const bool add = given && given->starts_with('+');
+  if (add || !given) fields.assign(known.begin(), known.begin() + kUsual);
+  if (!given) return fields;
   const instance::Entry nothing;
-  for (const std::string &name : text::split(wanted, ',')) {
+  for (const std::string &name : text::split(given->substr(add ? 1 : 0), ',')) {
     if (find_field(name) == nullptr && !keyed_value(name, {nothing, {}, Unit::human})) {
       const std::string near = text::did_you_mean(name, known);
       return Error{
@@ -228,7 +236,7 @@ Outcome instances(bool json, const std::vector<instance::Entry> &entries,
       json::Value value;
       add_head(value, entries[i]);
       value.set("disks", disks_json(entries[i].record, usage[i]));
-      add_sums(value, entries[i].record, usage[i]);
+      add_sums(value, entries[i], usage[i]);
       add_tail(value, entries[i]);
       list.push_back(std::move(value));
     }

@@ -47,7 +47,7 @@ json::Value instance_json(const instance::Entry &entry, const std::vector<DiskVi
   value.set("schema", "vbdkit.instance/1");
   add_head(value, entry);
   value.set("disks", disks_json(record.disks, disks));
-  add_sums(value, record, usage_of(disks));
+  add_sums(value, entry, usage_of(disks));
   value.set("nics", nics_json(record.nics));
   add_tail(value, entry);
   value.set("backend", to_json(record.backend)).set("hypervisor", to_json(record.hypervisor));

@@ -2,6 +2,7 @@
 // The list of instances, and what it and the view of one have in common. Pure functions.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -13,8 +14,8 @@
 
 namespace vbd::cli::report {
 
-/// "name,state", "+uuid", "": the names of fields, checked.
-[[nodiscard]] Result<std::vector<std::string>> instance_fields(std::string_view wanted);
+/// "name,state", "+uuid", or nothing for the usual ones: the names of fields, checked.
+[[nodiscard]] Result<std::vector<std::string>> instance_fields(const std::optional<std::string> &given);
 /// Does one of them say what is allocated, so that the files must be looked at?
 [[nodiscard]] bool needs_usage(const std::vector<std::string> &fields);
 
@@ -35,7 +36,7 @@ struct ListLook {
 
 /// Members that vbdkit.instances/1 and vbdkit.instance/1 share: before the disks, and after them.
 void add_head(json::Value &value, const instance::Entry &entry);
-void add_sums(json::Value &value, const InstanceRecord &record, const instance::Usage &usage);
+void add_sums(json::Value &value, const instance::Entry &entry, const instance::Usage &usage);
 void add_tail(json::Value &value, const instance::Entry &entry);
 [[nodiscard]] json::Value text_or_null(const std::string &text);
 

@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: MIT
 """Instances from add to remove: output, catalog, names, sizes, policies."""
 
-import ctypes
 import os
 import subprocess
 
@@ -307,40 +306,6 @@ class Foreign(Sandbox):
         if support.can_make_loops():
             done = self.vbd("disk", "attach", self.logical_id(os.path.join(copy, "sda")), rc=None)
             self.assertEqual(done.returncode, 5, done.stderr)
-
-
-class DeadStorage(Sandbox):
-    """A mounted filesystem whose server never answers: whoever touches it waits."""
-
-    def setUp(self):
-        super().setUp()
-        if os.geteuid() != 0 or not os.path.exists("/dev/fuse"):
-            support.skip(self.id(), "needs root and /dev/fuse")
-        self.dead = os.path.join(self.dir, "dead")
-        os.mkdir(self.dead, 0o755)
-        self.write_config(f"allowed_dirs: [{self.storage}, {self.dead}]\n")
-        self.vbd("instance", "add", "-t", "file:driver=loop", "--disk", "0:size=1M", "--no-start", "alive")
-        self.vbd("instance", "add", "-t", f"file:driver=loop,path={self.dead}/gone", "--disk", "0:size=1M", "--no-start",
-                 "gone")
-        self.server = os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC)
-        libc = ctypes.CDLL(None, use_errno=True)
-        options = f"fd={self.server},rootmode=40000,user_id=0,group_id=0".encode()
-        if libc.mount(b"dead", self.dead.encode(), b"fuse", 0, options) != 0:
-            os.close(self.server)
-            support.skip(self.id(), "FUSE mounts are refused here")
-        self.addCleanup(self.end_server)
-
-    def end_server(self):
-        os.close(self.server)
-        support.run("umount", "-l", self.dead)
-
-    def test_list_info_verify_and_remove_come_back(self):
-        states = {i["name"]: i["state"] for i in self.vbd_json("instance", "list")["instances"]}
-        self.assertEqual(states, {"alive": "stopped", "gone": "unreachable"})
-        self.assertEqual(self.vbd_json("instance", "info", "gone")["state"], "unreachable")
-        problems = self.vbd_json("cluster", "verify", rc=1)["problems"]
-        self.assertIn((self.dead, "its storage does not answer"), [(p["where"], p["what"]) for p in problems])
-        self.fails(3, "instance.not_found", "instance", "remove", "--yes", "never")
 
 
 if __name__ == "__main__":
