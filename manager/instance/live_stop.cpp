@@ -39,6 +39,12 @@ Result<void> bring_down(const Manager &manager, const GuestRecord &guest, const 
   return destroy(manager, guest, guest.uuid);
 }
 
+/// A guest must be ended also where instance.yaml can't be written: a full host is a reason to stop one. The
+/// note of it under RUN_DIR is enough for the next stop to go on.
+bool can_do_without(const Error &error) {
+  return error.is(sys::kNoSpace) || error.is(sys::kReadOnly) || error.is(sys::kIo);
+}
+
 Result<Plan> do_stop(const Manager &manager, const StopSpec &spec, bool dry_run) {
   std::optional<GuestRecord> guest;
   if (dry_run) {
@@ -57,16 +63,25 @@ Result<Plan> do_stop(const Manager &manager, const StopSpec &spec, bool dry_run)
   if (!guest && !work->record.wanted_up) return Plan{};
   OperationRecord operation{"stop", sys::now_rfc3339(), {}, false, {}};
   if (wanted) operation.details[kRemembered] = "yes";
-  auto done = begin_operation(manager, *work, std::move(operation));
-  if (!done) return done.error();
+  const auto begun = begin_operation(manager, *work, std::move(operation));
+  if (!begun && !can_do_without(begun.error())) return begun.error();
+  if (!begun) {
+    log::warn(begun.error().message());
+    work->record.operation.reset();
+  }
   if (guest && status->there()) {
-    if (done = bring_down(manager, *guest, *status, spec); !done) {
-      auto ended = end_operation(manager, *work);
+    if (auto down = bring_down(manager, *guest, *status, spec); !down) {
+      const auto ended = begun ? end_operation(manager, *work) : Result<void>();
       if (!ended) log::error(ended.error().message());
-      return done.error();
+      return down.error();
     }
   }
-  if (done = clear(manager, *work, wanted); !done) return done.error();
+  if (auto cleared = clear(manager, *work, wanted); !cleared) {
+    if (begun) return cleared.error();
+    return Error(ErrorKind{cleared.error().id(), cleared.error().exit()},
+                 cat("instance ", spec.name, ": its guest is ended, but ", cleared.error().message()),
+                 cat("mend that, then run 'vbd instance stop ", spec.name, "' again"));
+  }
   return Plan{cat("stop ", spec.name)};
 }
 

@@ -2,7 +2,9 @@
 # SPDX-License-Identifier: MIT
 """A real guest under QEMU: a Debian kernel with an initramfs of busybox that writes to its disks."""
 
+import contextlib
 import glob
+import hashlib
 import os
 import re
 import shutil
@@ -28,7 +30,7 @@ busybox sync
 mode=$(busybox sed 's/.*mode=//' /proc/cmdline)
 [ $mode = off ] && busybox poweroff -f
 if [ $mode = fill ]; then
-  busybox tr '\\000' x < /dev/zero | busybox dd of=/dev/vda bs=65536 seek=1 count=%d conv=fsync 2>/dev/null
+  busybox tr '\\000' x < /dev/zero | busybox dd of=/dev/vda bs=65536 seek=1 count=%d iflag=fullblock conv=fsync 2>/dev/null
   echo "filled $?" | put vdb 1
 fi
 while :; do
@@ -171,6 +173,63 @@ class Guest(Sandbox):
         self.vbd("image", "check", "--filetype", "qcow", os.path.join(self.storage, "guest1", "sdb"))
         self.vbd("cluster", "verify")
         self.assert_nothing_left()
+
+    def full(self, first):
+        """The host's filesystem is full while the guest writes: it waits, and goes on when there is room."""
+        if not support.have("mkfs.ext4"):
+            support.skip(self.id(), "needs mkfs.ext4")
+        host = os.path.join(self.dir, "host.img")
+        with open(host, "wb") as f:
+            f.truncate(40 * MiB)
+        self.assertEqual(support.run("mkfs.ext4", "-q", "-O", "^has_journal", host).returncode, 0)
+        self.assertEqual(support.run("mount", "-o", "loop", host, self.storage).returncode, 0)
+        filler = os.path.join(self.storage, "filler")
+        with open(filler, "wb") as f:
+            os.posix_fallocate(f.fileno(), 0, 20 * MiB)
+        self.add("fill", first, "size=8M,driver=blktap")
+        self.vbd("instance", "start", "guest1")
+        self.wait_for(lambda: self.seen()[0] == "error")
+        paused = ("error", "paused by a write that failed (io-error): make room on the host, then start it to go on")
+        self.assertEqual(self.seen(), paused)
+        self.assertIn("make room on the host", self.vbd("instance", "list", "-o", "name,state,reason").stdout)
+        self.assertEqual(self.vbd_json("instance", "list", "--state", "error")["instances"][0]["name"], "guest1")
+        # Without room it waits again; nobody shuts it down by the way.
+        self.vbd("instance", "start", "guest1")
+        self.wait_for(lambda: self.seen() == paused)
+        self.assertIn("it can't shut down: paused", self.fails(1, "instance.still_running", "instance", "stop", "guest1"))
+        self.assertEqual(self.sector("sdb", 1), "")
+        os.unlink(filler)
+        self.assertEqual(self.vbd("instance", "start", "guest1").stdout, "instance guest1: running\n")
+        self.wait_for(lambda: self.sector("sdb", 1) == "filled 0\n")
+        self.assertEqual(self.seen(), ("running", None))
+        # A full host is a reason to end a guest: that works, and the rest of it when there is room.
+        with open(filler, "wb", buffering=0) as f:
+            for _ in range(3):  # what was reserved and not needed comes back with each fsync
+                with contextlib.suppress(OSError):
+                    while True:
+                        f.write(b"x" * 1024)
+                os.fsync(f.fileno())
+        stopped = self.vbd("instance", "stop", "--force", "guest1", rc=1).stderr
+        self.assertIn("error[io.no_space]: instance guest1: its guest is ended, but ", stopped)
+        self.assertEqual((self.qemus(), self.seen()[0]), ([], "error"))
+        os.unlink(filler)
+        self.vbd("instance", "stop", "guest1")
+        digest = hashlib.sha256(b"x" * (FILLED << 16)).hexdigest()
+        raw = os.path.join(self.dir, "raw")
+        filetype = "qcow" if "qcow" in first else "raw"
+        self.vbd("image", "check", "--filetype", filetype, os.path.join(self.storage, "guest1", "sda"))
+        self.vbd("image", "copy", "--filetype", filetype, os.path.join(self.storage, "guest1", "sda"), "--to", "filetype=raw", raw)
+        with open(raw, "rb") as f:
+            f.seek(65536)
+            self.assertEqual(hashlib.sha256(f.read(FILLED << 16)).hexdigest(), digest)
+        self.assertEqual([path for _, path in self.our_loops()], [host])
+        self.assertEqual(self.our_processes(), [])
+
+    def test_full_host_beneath_a_loop_device(self):
+        self.full("size=32M")
+
+    def test_full_host_beneath_a_qcow_image(self):
+        self.full("size=32M,filetype=qcow,driver=blktap")
 
 
 if __name__ == "__main__":
