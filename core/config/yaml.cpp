@@ -11,6 +11,8 @@
 #include <sstream>
 
 #include "core/base/text.hpp"
+#include "core/config/plain_yaml.hpp"
+#include "core/config/yaml_library.hpp"
 
 namespace vbd::config {
 namespace {
@@ -205,6 +207,11 @@ const Node *Node::find(std::string_view wanted) const {
 }
 
 Result<Node> parse_yaml(std::string_view text, const std::string &name) {
+  if (auto quick = parse_plain_yaml(text, name)) return *std::move(quick);
+  return parse_library_yaml(text, name);
+}
+
+Result<Node> parse_library_yaml(std::string_view text, const std::string &name) {
   if (auto problem = check_text(text, name)) return *problem;
   return parse_checked(text, name);
 }

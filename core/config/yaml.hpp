@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Strict YAML: one document, no aliases, anchors or tags, no duplicate keys, at most 16 levels, every node
-// with its position. The only place that sees yaml-cpp (its event parser). Types come from the reader's
-// schema, not from YAML: a scalar is text. Thread-safe.
+// with its position. The only place that sees yaml-cpp (its event parser), which is slow: see plain_yaml.hpp.
+// Types come from the reader's schema, not from YAML: a scalar is text. Thread-safe.
 #pragma once
 
 #include <cstdint>
