@@ -6,14 +6,12 @@
 #include "cli/instance_words.hpp"
 #include "cli/nouns.hpp"
 #include "cli/parser.hpp"
-#include "cli/report/instances.hpp"
 #include "cli/report/report.hpp"
 #include "cli/session.hpp"
 #include "cli/terminal.hpp"
 #include "core/base/log.hpp"
 #include "core/base/text.hpp"
 #include "manager/instance/live.hpp"
-#include "manager/instance/storage.hpp"
 
 namespace vbd::cli {
 namespace instance_file {
@@ -48,39 +46,6 @@ Result<Outcome> add(Session &session) {
                       text::cat("instance ", spec->name, started ? ": added and started" : ": added"));
 }
 
-report::DiskView view_of(Session &session, const instance::Entry &entry, const DiskRecord &disk) {
-  report::DiskView view{
-      {disk.driver, disk.filetype, text::cat(entry.record.directory, "/", disk.file)}, {}, {}, {}};
-  // A hanging directory would hang us; another's files say nothing about this instance.
-  if (entry.state == instance::State::unreachable || entry.state == instance::State::foreign) return view;
-  const auto allowed = instance::allowed_for(session.settings(), view.id.path);
-  const auto fd = sys::open_image_below(view.id.path, allowed, sys::Access::read);
-  if (!fd) {
-    view.problem = fd.error().message();
-    return view;
-  }
-  if (const auto info = sys::file_info(fd->get())) view.allocated = info->allocated;
-  const auto status = device::query(session.device(), view.id);
-  if (!status) {
-    view.problem = status.error().message();
-  } else if (status->state == device::Status::State::attached) {
-    if (!status->attachment.node.empty()) view.device = status->attachment.node;
-  } else if (status->state == device::Status::State::broken) {
-    view.problem = status->reason;
-  }
-  return view;
-}
-
-Result<Outcome> info(Session &session) {
-  auto found = instance::Catalog(session.settings()).find(session.args().value("NAME"));
-  if (!found) return found.error();
-  std::vector<instance::Entry> entry{*std::move(found)};
-  instance::see_live(session.manager(), entry);
-  std::vector<report::DiskView> disks;
-  for (const DiskRecord &disk : entry[0].record.disks) disks.push_back(view_of(session, entry[0], disk));
-  return report::instance(session.json(), entry[0], disks);
-}
-
 /// On a terminal the plan is shown and confirmed; without one --yes must have been given.
 Result<void> confirm_remove(Session &session, const instance::RemoveSpec &spec) {
   if (session.args().has("yes") || session.args().has("force")) return {};
@@ -108,17 +73,6 @@ Result<Outcome> remove(Session &session) {
   if (!steps) return steps.error();
   return report::plan(session.json(), *steps, session.dry_run(),
                       text::cat("instance ", spec.name, ": removed"));
-}
-
-Result<Outcome> config(Session &session) {
-  const std::string name = session.args().value("NAME");
-  auto text = instance::config_file(session.manager(), name);
-  if (!text) return text.error();
-  if (!session.json()) return Outcome{*std::move(text), {}};
-  json::Value value;
-  value.set("schema", "vbdkit.instance-config/1").set("name", name);
-  value.set("hypervisor", session.settings().hypervisor).set("config", *std::move(text));
-  return Outcome{{}, std::move(value)};
 }
 
 constexpr OptionSpec kAddOptions[] = {
@@ -152,9 +106,6 @@ constexpr std::string_view kAddExamples[] = {
     "vbd instance add -t file:path=/xen/instance2,driver=loop,reuse -n node -o debian-etch instance2",
 };
 
-constexpr std::string_view kInfoExamples[] = {"vbd instance info web1",
-                                              "vbd instance info web1 --output json"};
-
 constexpr OptionSpec kRemoveOptions[] = {
     {"-y,--yes", Takes::nothing, "", "do not ask"},
     {"-f,--force", Takes::nothing, "", "the same as --yes"},
@@ -164,28 +115,16 @@ constexpr OptionSpec kRemoveOptions[] = {
 constexpr std::string_view kRemoveExamples[] = {"vbd instance remove web1",
                                                 "vbd instance remove --yes --keep-files web1",
                                                 "vbd instance remove --dry-run web1"};
-constexpr std::string_view kConfigExamples[] = {"vbd instance config web1 > /etc/xen/web1.cfg"};
-
 constexpr VerbSpec kVerbs[] = {
     {"add", "add an instance: make its images, or take those that are there",
      "Adds an instance: makes its images, or with reuse takes those that its directory holds.\n"
      "SIZE: a number of MiB, or with a suffix m, g, t. The images are DIR/sda, DIR/sdb, ...;\n"
      "DIR is path= or FILE_STORAGE_DIR/NAME.",
      kAddOptions, kNewName, kAddExamples, true, false, add},
-    {"info", "show an instance with its disks", "", {}, kName, kInfoExamples, false, false, info},
     {"remove", "remove an instance and its images",
      "Removes an instance and the images that it lists, reused ones too. Asks on a terminal; elsewhere --yes "
      "is needed.",
      kRemoveOptions, kName, kRemoveExamples, true, false, remove},
-    {"config",
-     "print the guest's config file for the configured hypervisor",
-     "",
-     {},
-     kName,
-     kConfigExamples,
-     false,
-     false,
-     config},
 };
 
 }  // namespace
@@ -194,7 +133,9 @@ constexpr VerbSpec kVerbs[] = {
 std::span<const VerbSpec> instance_verbs() {
   static const std::vector<VerbSpec> verbs = [] {
     std::vector<VerbSpec> all(std::begin(instance_file::kVerbs), std::end(instance_file::kVerbs));
+    all.insert(all.begin() + 1, instance_info_verb());
     all.insert(all.begin() + 1, instance_list_verb());
+    all.push_back(instance_config_verb());
     for (const auto verb : {instance_grow_disk_verb, instance_activate_disks_verb,
                             instance_deactivate_disks_verb, instance_replace_disks_verb, instance_modify_verb,
                             instance_register_verb, instance_reinstall_verb, instance_rename_verb}) {

@@ -6,7 +6,7 @@
 #include "cli/parser.hpp"
 #include "cli/report/report.hpp"
 #include "cli/session.hpp"
-#include "core/base/log.hpp"
+#include "cli/terminal.hpp"
 #include "core/base/text.hpp"
 #include "manager/instance/live.hpp"
 
@@ -35,39 +35,37 @@ Result<std::vector<std::string>> names_of(Session &session, bool (*wanted)(const
   return names;
 }
 
-/// One after the other; one that fails does not keep the others. The first error is the command's.
+/// One after the other; one that fails does not keep the others.
 template <class Do>
 Result<Outcome> for_each(Session &session, bool (*wanted)(const Entry &), std::string_view done,
                          const Do &act) {
   auto names = names_of(session, wanted);
   if (!names) return names.error();
-  Plan steps;
-  std::vector<std::string> lines;
-  std::optional<Error> failed;
+  if (!session.args().has("all")) {
+    const Result<Plan> plan = act(names->front());
+    if (!plan) return plan.error();
+    return report::plan(session.json(), *plan, session.dry_run(),
+                        text::cat("instance ", names->front(), ": ", done, plan->empty() ? " already" : ""));
+  }
+  std::vector<report::Each> each;
   for (const std::string &name : *names) {
-    const Result<Plan> plan = act(name);
-    if (!plan) {
-      if (failed) log::error(failed->message());
-      failed = plan.error();
-      continue;
-    }
-    steps.insert(steps.end(), plan->begin(), plan->end());
-    lines.push_back(text::cat("instance ", name, ": ", done, plan->empty() ? " already" : ""));
+    each.push_back({name, act(name)});
+    if (!each.back().done && !session.json())
+      write_stderr(report::error_text(each.back().done.error(), false));
   }
-  if (failed) {
-    if (!session.json()) {
-      for (const auto &line : lines) log::info(line);
-    }
-    return *failed;
-  }
-  return report::plan(session.json(), steps, session.dry_run(), text::join(lines, "\n"));
+  return report::each(session.json(), each, session.dry_run(), done);
 }
 
+/// A copied directory says of its original what should run.
 bool should_start(const Entry &entry) {
-  return entry.record.wanted_up && entry.state != instance::State::running;
+  return entry.record.wanted_up && entry.state != instance::State::running &&
+         entry.state != instance::State::foreign;
 }
+/// Also what a killed start has left.
 bool may_run(const Entry &entry) {
-  return entry.record.wanted_up || entry.state == instance::State::running;
+  if (entry.state == instance::State::foreign) return false;
+  const bool starting = entry.record.operation && entry.record.operation->verb == "start";
+  return entry.record.wanted_up || starting || entry.state == instance::State::running;
 }
 
 Result<Outcome> start(Session &session) {

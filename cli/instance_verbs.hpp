@@ -9,6 +9,8 @@
 namespace vbd::cli {
 
 [[nodiscard]] VerbSpec instance_list_verb();
+[[nodiscard]] VerbSpec instance_info_verb();
+[[nodiscard]] VerbSpec instance_config_verb();
 [[nodiscard]] VerbSpec instance_grow_disk_verb();
 [[nodiscard]] VerbSpec instance_activate_disks_verb();
 [[nodiscard]] VerbSpec instance_deactivate_disks_verb();

@@ -3,6 +3,7 @@
 
 #include "cli/parser.hpp"
 #include "core/base/text.hpp"
+#include "manager/hypervisor/profile.hpp"
 
 namespace vbd::cli {
 namespace {
@@ -54,11 +55,11 @@ Result<void> read_hypervisor(const Arguments &arguments, const config::Settings 
     const std::size_t colon = text.find(':');
     if (colon != std::string_view::npos && colon < text.find('=')) {
       const std::string_view name = text.substr(0, colon);
-      if (name != settings.hypervisor && !name.starts_with(settings.hypervisor + "-")) {
-        return Error{
-            kBadValue,
-            text::cat("-H ", text::printable(name), ": the configured hypervisor is ", settings.hypervisor),
-            "change 'hypervisor' in the configuration, or give its parameters"};
+      const std::string profile = hypervisor::short_name(settings.hypervisor);
+      if (name != settings.hypervisor && name != profile && !name.starts_with(profile + "-")) {
+        return Error{kBadValue,
+                     text::cat("-H ", text::printable(name), ": the configured hypervisor is ", profile),
+                     "change 'hypervisor' in the configuration, or give its parameters"};
       }
       text.remove_prefix(colon + 1);
       if (text.empty()) continue;

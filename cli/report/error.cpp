@@ -20,12 +20,38 @@ std::string error_text(const Error &error, bool color) {
   return out;
 }
 
-std::string error_json(const Error &error) {
+json::Value error_value(const Error &error) {
   json::Value inner;
-  inner.set("id", error.id()).set("message", error.message()).set("hint", error.hint());
+  return inner.set("id", error.id()).set("message", error.message()).set("hint", error.hint());
+}
+
+std::string error_json(const Error &error) {
   json::Value value;
-  value.set("schema", "vbdkit.error/1").set("error", std::move(inner));
+  value.set("schema", "vbdkit.error/1").set("error", error_value(error));
   return json::dump(value) + "\n";
+}
+
+Outcome each(bool json, const std::vector<Each> &list, bool dry_run, std::string_view done) {
+  Outcome outcome;
+  json::Array instances;
+  for (const Each &one : list) {
+    json::Value value;
+    value.set("name", one.name).set("steps", to_json(one.done ? *one.done : instance::Plan{}));
+    instances.push_back(value.set("error", one.done ? json::Value() : error_value(one.done.error())));
+    if (!one.done) {
+      if (outcome.exit == Exit::done) outcome.exit = one.done.error().exit();
+      continue;
+    }
+    if (json) continue;
+    const std::string line =
+        text::cat("instance ", one.name, ": ", done, one.done->empty() ? " already" : "");
+    outcome.text += plan(false, *one.done, dry_run, line).text;
+  }
+  if (json) {
+    outcome.json.set("schema", "vbdkit.each/1").set("dry_run", dry_run);
+    outcome.json.set("instances", std::move(instances));
+  }
+  return outcome;
 }
 
 }  // namespace vbd::cli::report

@@ -26,6 +26,8 @@ namespace vbd::cli::report {
 [[nodiscard]] std::string error_text(const Error &error, bool color);
 /// vbdkit.error/1
 [[nodiscard]] std::string error_json(const Error &error);
+/// The member `error` of it.
+[[nodiscard]] json::Value error_value(const Error &error);
 
 struct Table {
   std::vector<std::string> headers;  ///< empty: none is printed
@@ -39,6 +41,15 @@ struct Table {
 
 /// vbdkit.plan/1, or one line a step.
 [[nodiscard]] Outcome plan(bool json, const instance::Plan &steps, bool dry_run, const std::string &done);
+
+/// What became of one of several instances.
+struct Each {
+  std::string name;
+  Result<instance::Plan> done;
+};
+/// vbdkit.each/1; in text a line for each that `done` ("running") is said of, and in a dry run the steps. The
+/// exit code is the first error's; errors are not in the text.
+[[nodiscard]] Outcome each(bool json, const std::vector<Each> &list, bool dry_run, std::string_view done);
 
 [[nodiscard]] json::Value to_json(const LogicalId &id);
 [[nodiscard]] json::Value to_json(const plugin::Facts &facts);

@@ -13,6 +13,7 @@
 #include "core/sys/host.hpp"
 #include "manager/backup/backup.hpp"
 #include "manager/backup/parallel.hpp"
+#include "manager/hypervisor/profile.hpp"
 #include "manager/instance/settle.hpp"
 
 namespace vbd::backup {
@@ -157,9 +158,9 @@ Result<void> write_dump(int directory, bool zstd, const Watch &watch, Job &job) 
 
 std::string ganeti_hypervisor(const config::Settings &settings, const InstanceRecord &record) {
   const auto type = record.hypervisor.find("type");
-  if (settings.hypervisor == "xen")
-    return type != record.hypervisor.end() && type->second == "hvm" ? "xen-hvm" : "xen-pvm";
-  return settings.hypervisor == "qemu" ? "kvm" : settings.hypervisor;
+  const std::string name = hypervisor::short_name(settings.hypervisor);
+  if (name == "xen") return type != record.hypervisor.end() && type->second == "hvm" ? "xen-hvm" : "xen-pvm";
+  return name == "qemu" ? "kvm" : name;
 }
 
 /// MiB; 0 where it is no number of them.

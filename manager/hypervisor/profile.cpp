@@ -130,4 +130,11 @@ Result<Profile> load_profile(const std::string &name, const std::vector<std::str
                              : cat("installed: ", text::join(text::nearest_first(name, names), ", ")));
 }
 
+std::string short_name(const std::string &configured) {
+  std::string name = configured.substr(configured.rfind('/') + 1);
+  constexpr std::string_view kEnding = ".yaml";
+  if (name.size() < configured.size() && name.ends_with(kEnding)) name.resize(name.size() - kEnding.size());
+  return name;
+}
+
 }  // namespace vbd::hypervisor

@@ -62,6 +62,9 @@ struct Profile {
 [[nodiscard]] Result<Profile> load_profile(const std::string &name,
                                            const std::vector<std::string> &directories);
 
+/// "qemu" of "qemu" and of "/etc/vbdkit/hypervisors/qemu.yaml".
+[[nodiscard]] std::string short_name(const std::string &configured);
+
 /// What -B and -H may set: the template's parameters and those with a default.
 [[nodiscard]] std::set<std::string> parameter_names(const Profile &profile);
 /// kBadParameter suggests the nearest name. `where` begins the error ("-B").

@@ -10,13 +10,19 @@ namespace {
 
 using text::cat;
 
-/// A driver's own string, or the node of an attached disk as the profile writes it.
+/// A driver's own string, or the node of an attached disk as the profile writes it. `missing`: where disks
+/// are noted that have no node; without it that is an error.
 Result<hypervisor::GuestDisk> render_disk(const Manager &manager, const hypervisor::Profile &profile,
-                                          const InstanceRecord &record, const DiskRecord &disk) {
+                                          const InstanceRecord &record, const DiskRecord &disk,
+                                          std::vector<std::string> *missing) {
   const bool read_only = disk.mode == DiskMode::ro;
   device::RenderSpec spec{logical_id(record, disk), profile.dialect,
                           hypervisor::guest_vdev(profile, disk.vdev), read_only, disk.driver_options};
   auto text = device::render({manager.settings, manager.registry}, spec);
+  if (!text && missing != nullptr && text.error().is(device::kDialect)) {
+    missing->push_back(disk.file);
+    text = stand_in(disk.file);
+  }
   if (!text) return text.error();
   const std::string vdev = hypervisor::guest_vdev(profile, disk.vdev);
   if (!text->starts_with("/dev/")) return hypervisor::GuestDisk{*text, vdev, read_only};
@@ -25,13 +31,11 @@ Result<hypervisor::GuestDisk> render_disk(const Manager &manager, const hypervis
   return hypervisor::GuestDisk{*node, vdev, read_only};
 }
 
-}  // namespace
-
-Result<std::string> render_for(const Manager &manager, const hypervisor::Profile &profile,
-                               const InstanceRecord &record) {
+Result<std::string> render_all(const Manager &manager, const hypervisor::Profile &profile,
+                               const InstanceRecord &record, std::vector<std::string> *missing) {
   std::vector<hypervisor::GuestDisk> disks;
   for (const auto &disk : record.disks) {
-    auto rendered = render_disk(manager, profile, record, disk);
+    auto rendered = render_disk(manager, profile, record, disk, missing);
     if (!rendered) return rendered.error();
     disks.push_back(std::move(*rendered));
   }
@@ -40,7 +44,18 @@ Result<std::string> render_for(const Manager &manager, const hypervisor::Profile
   return hypervisor::render_config(profile, record.name, parameters, disks, record.nics);
 }
 
-Result<std::string> config_file(const Manager &manager, const std::string &name) {
+}  // namespace
+
+std::string stand_in(const std::string &disk) {
+  return cat("/dev/NODE-OF-", disk);
+}
+
+Result<std::string> render_for(const Manager &manager, const hypervisor::Profile &profile,
+                               const InstanceRecord &record) {
+  return render_all(manager, profile, record, nullptr);
+}
+
+Result<ConfigFile> config_file(const Manager &manager, const std::string &name) {
   auto entry = Catalog(manager.settings).find(name);
   if (!entry) return entry.error();
   const InstanceRecord &record = entry->record;
@@ -57,7 +72,11 @@ Result<std::string> config_file(const Manager &manager, const std::string &name)
   }
   auto profile = hypervisor::load_profile(manager.settings.hypervisor, manager.profile_dirs);
   if (!profile) return profile.error();
-  return render_for(manager, *profile, record);
+  ConfigFile config;
+  auto text = render_all(manager, *profile, record, &config.missing);
+  if (!text) return text.error();
+  config.text = *std::move(text);
+  return config;
 }
 
 }  // namespace vbd::instance

@@ -93,8 +93,14 @@ struct RemoveSpec {
 };
 [[nodiscard]] Result<Plan> remove(const Manager &manager, const RemoveSpec &spec, bool dry_run);
 
-/// The guest's config file for the configured hypervisor.
-[[nodiscard]] Result<std::string> config_file(const Manager &manager, const std::string &name);
+struct ConfigFile {
+  std::string text;
+  std::vector<std::string> missing;  ///< names of disks that are not attached: stand_in() is in the text
+};
+/// The guest's config file for the configured hypervisor, of an instance that runs or not.
+[[nodiscard]] Result<ConfigFile> config_file(const Manager &manager, const std::string &name);
+/// What stands for a disk's device that does not exist yet.
+[[nodiscard]] std::string stand_in(const std::string &disk);
 
 /// Problems and leftovers; repaired with `repair`; pointers found again with `rebuild`.
 struct Problem {

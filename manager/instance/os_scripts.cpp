@@ -78,7 +78,8 @@ Result<os::Guest> describe_guest(const Manager &manager, const InstanceRecord &r
     auto &to = is_backend(name) ? guest.backend_parameters : guest.hypervisor_parameters;
     if (!record.backend.contains(name) && !record.hypervisor.contains(name)) to[name] = value;
   }
-  guest.hypervisor = hypervisor_name(manager.settings.hypervisor, guest.hypervisor_parameters);
+  guest.hypervisor =
+      hypervisor_name(hypervisor::short_name(manager.settings.hypervisor), guest.hypervisor_parameters);
   return guest;
 }
 

@@ -21,6 +21,8 @@ except ImportError:
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 SCHEMAS = os.path.join(TOP, "docs", "schema")
 
+# What some verbs print with --all.
+OF_ALL = ("vbdkit.each/1", "vbdkit.instance-all/1", "vbdkit.instance-configs/1")
 # Refused whatever is asked: their JSON is the error.
 REFUSED = {"instance replace-disks", "node evacuate"}
 
@@ -162,7 +164,7 @@ class Json(Sandbox):
         self.assertEqual(self.good, set(verbs) - REFUSED)
         self.assertEqual(self.plans, changing)
         self.assertEqual(self.errors, set(verbs))
-        self.assertEqual(set(self.table.values()) | {"vbdkit.error/1", "vbdkit.progress/1"}, set(self.schemas))
+        self.assertEqual(set(self.table.values()) | {"vbdkit.error/1", "vbdkit.progress/1", *OF_ALL}, set(self.schemas))
         self.assert_nothing_left()
 
     def run_cluster_and_config(self):
@@ -199,6 +201,7 @@ class Json(Sandbox):
             self.assertEqual([i["state"] for i in self.ok("instance list")["instances"]], ["running", "stopped"])
             self.both("instance reboot", "web1", "--timeout", "5")
             self.both("instance " + stop, "web1")
+        self.of_all()
         self.both("instance rename", "web2", "web3")
         folder = os.path.join(self.storage, "web3")
         os.rename(folder, folder + "moved")
@@ -209,6 +212,27 @@ class Json(Sandbox):
         self.assertEqual(self.ok("instance info", "web3")["directory"], folder + "moved")
         self.reinstall()
         self.both("instance remove", "web3", "--yes")
+
+    def of_all(self):
+        """--all has forms of its own: one document about each instance, whether it went well or not."""
+        def valid(schema, rc, *words):
+            return self.valid(self.vbd("instance", *words, "--output", "json", rc=rc).stdout, schema, words)["instances"]
+        for info in valid("vbdkit.instance-all/1", 0, "info", "--all"):
+            self.valid(json.dumps(info), "vbdkit.instance/1", "info --all")
+        self.assertEqual([config["missing"] for config in valid("vbdkit.instance-configs/1", 0, "config", "--all")],
+                         [["sda", "sdb"], ["sda"]])
+        self.vbd("instance", "start", "web1")
+        self.vbd("instance", "start", "web2")
+        self.vbd("instance", "stop", "--all", "--no-remember")
+        saved = os.path.join(self.storage, "saved")
+        os.rename(os.path.join(self.storage, "web1", "sda"), saved)
+        for words in (("start", "--all", "--dry-run"), ("start", "--all")):
+            each = valid("vbdkit.each/1", 0 if "--dry-run" in words else 3, *words)
+            self.assertEqual([i["name"] for i in each], ["web1", "web2"])
+        self.assertEqual(([i["error"] and i["error"]["id"] for i in each], each[0]["steps"]), (["path.not_found", None], []))
+        os.rename(saved, os.path.join(self.storage, "web1", "sda"))
+        self.assertEqual([i["name"] for i in valid("vbdkit.each/1", 0, "reboot", "--all", "--timeout", "5")], ["web2"])
+        self.assertEqual(len(valid("vbdkit.each/1", 0, "stop", "--all")), 2)
 
     def reinstall(self):
         definition = os.path.join(self.dir, "os", "tiny")

@@ -194,6 +194,49 @@ class Script(Live):
         self.vbd("instance", "deactivate-disks", "web1")
         self.assert_nothing_left()
 
+    def test_all_go_on_when_one_fails(self):
+        for name in ("a", "b", "c"):
+            self.add(name)
+            self.vbd("instance", "start", name)
+        self.vbd("instance", "stop", "--all", "--no-remember")
+        saved = os.path.join(self.storage, "saved")
+        os.rename(os.path.join(self.storage, "b", "sda"), saved)
+        done = self.vbd("instance", "start", "--all", rc=3)
+        self.assertEqual(done.stdout, "instance a: running\ninstance c: running\n")
+        self.assertEqual(len([line for line in done.stderr.splitlines() if line.startswith("vbd: error[path.not_found]: ")]), 1)
+        self.assertEqual({n: s for n, (s, _) in self.states().items()}, {"a": "running", "b": "error", "c": "running"})
+        os.rename(saved, os.path.join(self.storage, "b", "sda"))
+        self.assertEqual(self.vbd("instance", "start", "--all").stdout, "instance b: running\n")
+        os.kill([pid for pid in self.guests() if "name=b" in self.command(pid)][0], signal.SIGKILL)
+        self.assertEqual(self.vbd("instance", "reboot", "--all").stdout, "instance a: rebooted\ninstance c: rebooted\n")
+        self.assertEqual(self.vbd("instance", "stop", "--all", "--force").stdout,
+                         "instance a: stopped\ninstance b: stopped\ninstance c: stopped\n")
+        self.assert_nothing_left()
+
+    def test_info_and_config_of_all(self):
+        self.add("a")
+        self.add("b")
+        info = self.vbd("instance", "info", "--all").stdout
+        self.assertEqual([line.split()[1] for line in info.splitlines() if line.startswith("name:")], ["a", "b"])
+        self.vbd("instance", "activate-disks", "b")
+        [(node, _)] = self.our_loops()
+        done = self.vbd("instance", "config", "--all")
+        self.assertEqual(done.stdout, "# a\nname=a\nmemory=64\ndisk=/dev/NODE-OF-sda,mode=rw\n\n"
+                                      f"# b\nname=b\nmemory=64\ndisk={node},mode=rw\n")
+        self.assertEqual(done.stderr, "vbd: warning: instance a: /dev/NODE-OF-sda stands for a device that the disk gets "
+                                      "when it is attached\n")
+        self.vbd("instance", "deactivate-disks", "b")
+        for verb in ("info", "config"):
+            self.fails(2, "usage.value", "instance", verb)
+            self.fails(2, "usage.value", "instance", verb, "--all", "a")
+
+    def test_parameters_with_the_name_of_a_profile(self):
+        self.add("web1", "-H", "mine:memory=128")
+        self.assertIn("memory=128", self.vbd("instance", "config", "web1").stdout)
+        error = self.fails(2, "usage.value", "instance", "add", "-t", "file:driver=loop", "--disk", "0:size=1M", "-H",
+                           "qemu:memory=1", "web2")
+        self.assertIn("the configured hypervisor is mine", error)
+
 
 class Qemu(Sandbox):
     """QEMU without anything to boot."""

@@ -36,8 +36,8 @@ TEST_CASE("add, list, info, config and remove") {
 
   auto config = config_file(f.manager(), "web1");
   if (!config) FAIL(config.error().message());
-  CHECK(config->find("vdev=sdb,access=ro") != std::string::npos);
-  CHECK(config->find(f.image("web1/sda")) != std::string::npos);
+  CHECK(config->text.find("vdev=sdb,access=ro") != std::string::npos);
+  CHECK(config->text.find(f.image("web1/sda")) != std::string::npos);
 
   auto plan = instance::remove(f.manager(), {"web1", false, false}, true);
   REQUIRE(plan.ok());
