@@ -23,7 +23,14 @@ Result<backup::ExportSpec> export_spec(const Arguments &args) {
   spec.zstd = args.has("zstd");
   spec.live = args.has("live");
   spec.assume_unused = args.has("assume-unused");
+  spec.raw = args.has("raw");
   if (spec.images && spec.zstd) return Error{kBadValue, "--mode image: --zstd is for dumps"};
+  if (spec.images && spec.raw) return Error{kBadValue, "--mode image: --raw is for dumps"};
+  if (!args.has("filetype")) return spec;
+  if (!spec.images) return Error{kBadValue, "--filetype: is for --mode image; a dump is the disk's bytes"};
+  auto filetype = Constant::parse(args.value("filetype"), PluginKind::filetype);
+  if (!filetype) return filetype.error();
+  spec.filetype = *std::move(filetype);
   return spec;
 }
 
@@ -99,6 +106,9 @@ constexpr ArgumentSpec kExport[] = {{"NAME", "an export"}};
 constexpr OptionSpec kExportOptions[] = {
     {"--mode", Takes::value, "MODE",
      "dumps of the disks (as Ganeti has them), or the image files as they are", "dump|image"},
+    {"--filetype", Takes::value, "FT", "with --mode image: write images of this filetype", "", false,
+     Meaning::filetype},
+    {"--raw", Takes::nothing, "", "dump the disks themselves, not what the guest OS's export script writes"},
     {"--zstd", Takes::nothing, "", "compress the dumps; Ganeti can't read them then"},
     {"--live", Takes::nothing, "",
      "of a running instance: from a snapshot, where the filesystem can make one"},
@@ -109,6 +119,7 @@ constexpr std::string_view kExportExamples[] = {
     "vbd backup export web1",
     "vbd backup export --zstd web1",
     "vbd backup export --mode image web1",
+    "vbd backup export --mode image --filetype qcow web1",
     "vbd backup export --dry-run web1",
 };
 constexpr OptionSpec kImportOptions[] = {
@@ -149,7 +160,9 @@ constexpr VerbSpec kVerbs[] = {
     {"export", "write an instance's disks and description into EXPORT_DIR/NAME",
      "Writes an instance into EXPORT_DIR/NAME in Ganeti's format: config.ini and a dump of each disk, "
      "sparse\n"
-     "and with a digest that import checks. An older export of that name is replaced when the new one is\n"
+     "and with a digest that import checks. Of an instance with a guest OS definition a dump is what its\n"
+     "export script writes, else the disk's bytes. An older export of that name is replaced when the new "
+     "one is\n"
      "complete.",
      kExportOptions, kInstance, kExportExamples, true, false, export_instance},
     {"import", "add an instance from an export, of vbd or of Ganeti",

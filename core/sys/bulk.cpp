@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -60,16 +61,23 @@ Result<std::size_t> read_full(int fd, void *to, std::size_t length) {
   return done;
 }
 
-Result<void> write_full(int fd, const void *from, std::size_t length) {
+Result<bool> write_to_reader(int fd, const void *from, std::size_t length) {
   const NoPipeSignal quiet;
   std::size_t done = 0;
   while (done < length) {
     const ssize_t n = ::write(fd, static_cast<const char *>(from) + done, length - done);
     if (n < 0 && errno == EINTR) continue;
+    if (n < 0 && errno == EPIPE) return false;
     if (n < 0) return errno_error("write", errno);
     done += static_cast<std::size_t>(n);
   }
-  return {};
+  return true;
+}
+
+Result<void> write_full(int fd, const void *from, std::size_t length) {
+  auto all = write_to_reader(fd, from, length);
+  if (!all) return all.error();
+  return *all ? Result<void>() : errno_error("write", EPIPE);
 }
 
 Result<void> write_at(int fd, const void *from, std::size_t length, std::uint64_t offset) {
@@ -102,6 +110,33 @@ Result<bool> wait_readable(int fd, int other) {
     if (errno != EINTR) return errno_error("wait", errno);
   }
   return both[0].revents != 0;
+}
+
+Result<std::string> read_ready(int fd) {
+  pollfd one{fd, POLLIN, 0};
+  while (::poll(&one, 1, 0) < 0) {
+    if (errno != EINTR) return errno_error("wait", errno);
+  }
+  if ((one.revents & POLLIN) == 0) return std::string();
+  std::string text(4096, '\0');
+  ssize_t n = 0;
+  while ((n = ::read(fd, text.data(), text.size())) < 0) {
+    if (errno != EINTR) return errno_error("read", errno);
+  }
+  text.resize(static_cast<std::size_t>(n));
+  return text;
+}
+
+Result<Fd> either_readable(int a, int b) {
+  Fd both(::epoll_create1(EPOLL_CLOEXEC));
+  if (!both) return errno_error("wait for two", errno);
+  for (const int fd : {a, b}) {
+    epoll_event event{};
+    event.events = EPOLLIN;  // the writer's end is always reported
+    if (fd >= 0 && ::epoll_ctl(both.get(), EPOLL_CTL_ADD, fd, &event) != 0)
+      return errno_error("wait for two", errno);
+  }
+  return both;
 }
 
 Result<DataRange> next_data(int fd, std::uint64_t offset) {

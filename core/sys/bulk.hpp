@@ -17,12 +17,19 @@ namespace vbd::sys {
 [[nodiscard]] Result<std::size_t> read_full(int fd, void *to, std::size_t length);
 /// All of it, at the descriptor's position: for pipes. A closed reader is an error, not a signal.
 [[nodiscard]] Result<void> write_full(int fd, const void *from, std::size_t length);
+/// The same; false when the reader is gone.
+[[nodiscard]] Result<bool> write_to_reader(int fd, const void *from, std::size_t length);
 [[nodiscard]] Result<void> write_at(int fd, const void *from, std::size_t length, std::uint64_t offset);
 [[nodiscard]] Result<void> set_size(int fd, std::uint64_t bytes);
 /// Begins to write a range to disk without waiting for it; never fails.
 void start_writing(int fd, std::uint64_t offset, std::uint64_t length);
 /// Waits until some bytes or the end of file can be read from one of two; false: only `other` can.
 [[nodiscard]] Result<bool> wait_readable(int fd, int other);
+/// What can be read from a pipe without waiting, at most 4 KiB; "" nothing, or its end.
+[[nodiscard]] Result<std::string> read_ready(int fd);
+/// Readable (poll(2)) as long as one of the two is, or its writer is gone; a negative one never is. Borrows
+/// both.
+[[nodiscard]] Result<Fd> either_readable(int a, int b);
 
 /// What a file stores from `offset` on: its first stretch of data; empty, at the file's size, where none
 /// follows. A filesystem without holes stores everything.

@@ -24,8 +24,10 @@ using instance::Plan;
 
 struct ExportSpec {
   std::string name;
-  std::string node;     ///< "" this one
-  bool images = false;  ///< the image files, not dumps
+  std::string node;                       ///< "" this one
+  bool images = false;                    ///< the image files, not dumps
+  std::optional<Constant> filetype = {};  ///< of these files; none: each its disk's
+  bool raw = false;                       ///< the disks' bytes, also where a guest OS definition has a script
 
   bool zstd = false;
   bool live = false;

@@ -111,6 +111,7 @@ void add_own_disk(Ini &ini, const OwnDisk &disk, std::size_t index) {
   add("content", content_text(disk.content));
   add("length", std::to_string(disk.length));
   add("digest", disk.digest);
+  if (disk.content == Content::image) add("image_filetype", disk.image_filetype.str());
 }
 
 void add_own(Ini &ini, const Description &of) {

@@ -40,6 +40,7 @@ struct OwnDisk {
   Content content = Content::raw;
   std::uint64_t length = 0;  ///< bytes of the dump before compression
   std::string digest;        ///< 64 hex digits: of the dump before compression, as docs/digest.md has it
+  Constant image_filetype;   ///< Content::image: of the file; the disk's may be another
 };
 
 struct ExportedDisk {

@@ -161,7 +161,12 @@ Result<OwnDisk> read_own_disk(const Reader &in, std::size_t index) {
   if (!length) return length.error();
   if (*content == Content::raw && *length != *size)
     return in.bad("vbdkit", prefix + "length", cat("expected ", *size, ", the disk's bytes"));
-  OwnDisk disk{*driver, *filetype, {}, {}, DiskMode::rw, *size, {}, {}, *content, *length, {}};
+  OwnDisk disk{*driver, *filetype, {}, {}, DiskMode::rw, *size, {}, {}, *content, *length, {}, *filetype};
+  if (in.has("vbdkit", prefix + "image_filetype")) {
+    auto image = read_constant(in, prefix + "image_filetype", PluginKind::filetype);
+    if (!image) return image.error();
+    disk.image_filetype = *std::move(image);
+  }
   if (auto read = read_places(in, prefix, disk); !read) return read.error();
   disk.digest = in.text("vbdkit", prefix + "digest");
   if (!is_digest(disk.digest)) return in.bad("vbdkit", prefix + "digest", "expected 64 hex digits");

@@ -5,15 +5,14 @@
 #include <chrono>
 
 #include "core/base/log.hpp"
-#include "core/base/size.hpp"
 #include "core/base/text.hpp"
-#include "core/sys/bulk.hpp"
-#include "core/sys/components.hpp"
-#include "core/sys/files.hpp"
 #include "core/sys/host.hpp"
 #include "manager/backup/backup.hpp"
+#include "manager/backup/export_jobs.hpp"
 #include "manager/backup/parallel.hpp"
+#include "manager/backup/script_dumps.hpp"
 #include "manager/hypervisor/profile.hpp"
+#include "manager/instance/os_scripts.hpp"
 #include "manager/instance/settle.hpp"
 
 namespace vbd::backup {
@@ -22,22 +21,6 @@ namespace {
 using text::cat;
 
 constexpr std::uint64_t kMiB = 1u << 20;
-
-/// One disk of an export, as planned.
-struct Job {
-  const DiskRecord *disk = nullptr;
-  std::string path;  ///< of the image
-  Content content = Content::raw;
-  std::string dump;  ///< its name in the export
-  std::unique_ptr<image::OpenImage> image;
-  std::optional<Moved> moved;
-};
-
-std::string dump_name(const DiskRecord &disk, Content content, bool zstd) {
-  if (content == Content::image) return cat(disk.file, ".", text::lower(disk.filetype.str().substr(3)));
-  const char *ending = content == Content::script ? "dump" : "raw";
-  return cat(disk.file, ".", ending, zstd ? ".zst" : "");
-}
 
 Result<void> check_words(const Manager &manager, const ExportSpec &spec) {
   if (auto good = check_instance_name(spec.name); !good) return good;
@@ -56,104 +39,46 @@ Result<void> check_state(const instance::Entry &entry, const ExportSpec &spec) {
                cat("stop it first ('vbd instance stop ", spec.name, "'), or give --live"));
 }
 
-std::vector<Job> plan_jobs(const InstanceRecord &record, const ExportSpec &spec) {
-  std::vector<Job> jobs;
-  for (const auto &disk : record.disks) {
-    Job job;
-    job.disk = &disk;
-    job.path = instance::logical_id(record, disk).path;
-    job.content = spec.images ? Content::image : Content::raw;
-    job.dump = dump_name(disk, job.content, spec.zstd);
-    jobs.push_back(std::move(job));
+/// The guest OS definition whose script writes the dumps; none where the disks themselves are dumped.
+Result<std::optional<os::Definition>> definition_of(const Manager &manager, const InstanceRecord &record,
+                                                    const ExportSpec &spec) {
+  const auto jobs = plan_jobs(record, spec);
+  if (jobs.empty() || jobs.front().content != Content::script) return std::optional<os::Definition>{};
+  auto name = os::parse_os_name(record.os);
+  if (!name) return name.error();
+  auto definition = os::find_definition(manager.settings, name->name);
+  if (definition) {
+    if (auto good = os::check_variant(*definition, *name); !good) definition = good.error();
   }
-  return jobs;
+  if (definition) return std::optional(*std::move(definition));
+  const std::string hint = definition.error().hint();
+  return definition.error().with_hint(
+      cat(hint, hint.empty() ? "" : "; ", "--raw exports the disks themselves, without its script"));
 }
 
-Plan describe(const Manager &manager, const ExportSpec &spec, const std::vector<Job> &jobs) {
+/// For scripts the driver opens them.
+Result<void> open_images(const Manager &manager, const InstanceRecord &record, const ExportSpec &spec,
+                         const std::optional<os::Definition> &definition, std::vector<Job> &jobs) {
+  if (definition) return instance::check_all_unused(manager, record, spec.assume_unused);
+  for (auto &job : jobs) {
+    if (job.content == Content::image && job.filetype != job.disk->filetype) {
+      const image::CreateSpec target{job.filetype, {}, job.disk->size, true, {}};
+      if (auto good = image::check_create(manager.registry, target, job.dump); !good) return good;
+    }
+    if (auto opened = open_image(manager, record, spec, job); !opened) return opened;
+  }
+  return {};
+}
+
+Plan describe(const Manager &manager, const InstanceRecord &record, const ExportSpec &spec,
+              const std::vector<Job> &jobs) {
   Plan lines;
   const std::string path = cat(manager.settings.export_dir, "/", spec.name);
-  for (const auto &job : jobs) {
-    lines.push_back(cat("write ", path, "/", job.dump, spec.images ? ": the image " : ": the bytes of ",
-                        job.path, " (", job.disk->filetype.str(), ", ", format_size(job.disk->size), ")"));
-  }
+  for (const auto &job : jobs) lines.push_back(line_of(job, path, record.os));
   lines.push_back(cat("write ", path, "/", kDescriptionFile));
   const auto there = open_export(manager.settings, spec.name);
   if (there || !there.error().is(kNoExport)) lines.push_back(cat("delete the older export in ", path));
   return lines;
-}
-
-/// What the image holds now, its blocks shared: goes with its descriptor.
-Result<sys::Fd> snapshot_of(int image, const InstanceRecord &record, const Job &job) {
-  const Error cannot(kCannotSnapshot,
-                     cat(job.path, ": in use, and its filesystem can't make a snapshot of a file"),
-                     "stop the instance first; xfs and btrfs share blocks of files (reflink)");
-  auto directory = sys::open_directory(record.directory);
-  if (!directory) return directory.error();
-  auto snapshot = sys::open_nameless(directory->get());
-  if (!snapshot) return snapshot.error().at(record.directory);
-  if (!*snapshot) return cannot;
-  auto cloned = sys::clone_file(image, snapshot->get());
-  if (!cloned) return cloned.error().at(job.path);
-  if (!*cloned) return cannot;
-  return snapshot;
-}
-
-/// The image, or with --live a snapshot of one that is in use.
-Result<sys::Fd> open_source(const Manager &manager, const InstanceRecord &record, const ExportSpec &spec,
-                            const Job &job) {
-  auto unused = instance::check_disk_unused(manager, record, *job.disk, spec.assume_unused);
-  if (!unused && !spec.live) return unused.error();
-  auto file =
-      sys::open_image_below(job.path, sys::resolve_allowed(manager.settings.allowed_dirs), sys::Access::read);
-  if (!file) return file;
-  if (!unused) return snapshot_of(file->get(), record, job);
-  if (auto locked = sys::lock_image(file->get(), sys::ImageLockMode::stable, job.path); !locked)
-    return locked.error();
-  return file;
-}
-
-/// Open, and kept from changing as long as it is.
-Result<void> open_image(const Manager &manager, const InstanceRecord &record, const ExportSpec &spec,
-                        Job &job) {
-  auto file = open_source(manager, record, spec, job);
-  if (!file) return file.error();
-  auto image = image::OpenImage::open(manager.registry, manager.settings, job.disk->filetype,
-                                      std::move(*file), job.path);
-  if (!image) return image.error();
-  if ((*image)->size() != job.disk->size) {
-    return Error(kDamaged,
-                 cat(job.path, ": has ", (*image)->size(), " bytes, the catalog says ", job.disk->size),
-                 "'vbd cluster verify' shows more");
-  }
-  job.image = *std::move(image);
-  return {};
-}
-
-Result<Moved> move_bytes(const Job &job, int to, bool zstd, const Watch &watch) {
-  const auto source = image_source(*job.image);
-  const auto sink = zstd ? zstd_sink(to) : file_sink(to);
-  return transfer(*source, *sink, watch);
-}
-
-/// Blocks are shared where the filesystem can; then the file is only read, for its digest.
-Result<Moved> move_file(const Job &job, int to, const Watch &watch) {
-  auto source = file_source(job.image->fd());
-  if (!source) return source.error();
-  auto cloned = sys::clone_file(job.image->fd(), to);
-  if (!cloned) return cloned.error();
-  const auto sink = *cloned ? no_sink() : file_sink(to);
-  return transfer(**source, *sink, watch);
-}
-
-Result<void> write_dump(int directory, bool zstd, const Watch &watch, Job &job) {
-  auto file = sys::TempFile::create(directory, job.dump);
-  if (!file) return file.error();
-  auto moved = job.content == Content::image ? move_file(job, file->fd(), watch)
-                                             : move_bytes(job, file->fd(), zstd, watch);
-  if (!moved) return moved.error().at(job.dump);
-  job.moved = *std::move(moved);
-  auto published = std::move(*file).publish_new();
-  return published ? Result<void>() : published.error().at(job.dump);
 }
 
 std::string ganeti_hypervisor(const config::Settings &settings, const InstanceRecord &record) {
@@ -194,30 +119,64 @@ Description describe_export(const Manager &manager, const InstanceRecord &record
     const DiskRecord &disk = *job.disk;
     OwnDisk own{disk.driver, disk.filetype,     disk.file,           disk.vdev,
                 disk.mode,   disk.size,         disk.driver_options, disk.filetype_options,
-                job.content, job.moved->length, job.moved->digest};
+                job.content, job.moved->length, job.moved->digest,   job.filetype};
     out.disks.push_back({job.dump, (disk.size + kMiB - 1) / kMiB, {}, std::move(own)});
   }
   return out;
 }
 
-Result<Description> do_export(const Manager &manager, const ExportSpec &spec, const Watch &watch) {
-  auto work = instance::open_work(manager, spec.name);
-  if (!work) return work.error();
-  auto jobs = plan_jobs(work->record, spec);
-  for (auto &job : jobs) {
-    if (auto opened = open_image(manager, work->record, spec, job); !opened) return opened.error();
-  }
+/// Through the scripts, with all disks attached.
+Result<void> write_by_scripts(const Manager &manager, const os::Definition &definition, instance::Work &work,
+                              const NewExport &made, const Watch &watch, std::vector<Job> &jobs) {
+  OperationRecord operation{"export", sys::now_rfc3339(), {}, false};
+  operation.details[instance::kScriptDetail] = "export";
+  if (auto begun = instance::begin_operation(manager, work, std::move(operation)); !begun) return begun;
+  auto done = instance::run_on_disks(
+      manager, work.site, work.record, [&](const os::Call &call, const os::Guest &guest) -> Result<void> {
+        auto dumps = ScriptDumps::begin(call, definition, guest);
+        if (!dumps) return dumps.error();
+        return in_parallel(jobs.size(), watch, [&](std::size_t i, const Watch &part) {
+          return write_filled(made, jobs[i], [&](Sink &sink) { return (*dumps)->save(i, sink, part); });
+        });
+      });
+  return done ? instance::end_operation(manager, work) : done;
+}
+
+/// Everything under a name that nobody sees yet, then its name.
+Result<Description> write_export(const Manager &manager, const ExportSpec &spec,
+                                 const std::optional<os::Definition> &definition, instance::Work &work,
+                                 const Watch &watch) {
+  auto jobs = plan_jobs(work.record, spec);
+  if (auto opened = open_images(manager, work.record, spec, definition, jobs); !opened) return opened.error();
   auto made = NewExport::begin(manager.settings, spec.name);
   if (!made) return made.error();
-  auto done = in_parallel(jobs.size(), watch, [&](std::size_t i, const Watch &part) {
-    return write_dump(made->directory(), spec.zstd, part, jobs[i]);
-  });
+  auto done = definition ? write_by_scripts(manager, *definition, work, *made, watch, jobs)
+                         : in_parallel(jobs.size(), watch, [&](std::size_t i, const Watch &part) {
+                             return write_dump(manager, *made, part, jobs[i]);
+                           });
   if (!done) return done.error().at(made->path());
-  Description description = describe_export(manager, work->record, spec, jobs);
+  Description description = describe_export(manager, work.record, spec, jobs);
   auto text = write_description(description);
   if (!text) return text.error();
   if (auto published = made->publish(*text); !published) return published.error();
   return description;
+}
+
+/// With the unfinished export gone there is room again for what says that nothing goes on.
+void end_failed(const Manager &manager, instance::Work &work) {
+  if (!work.record.operation) return;
+  if (auto ended = instance::settle_export(manager, work); !ended)
+    log::error(cat("instance ", work.record.name, ": left interrupted: ", ended.error().message()));
+}
+
+Result<Description> do_export(const Manager &manager, const ExportSpec &spec, const Watch &watch) {
+  auto work = instance::open_work(manager, spec.name);
+  if (!work) return work.error();
+  auto definition = definition_of(manager, work->record, spec);
+  if (!definition) return definition.error();
+  auto done = write_export(manager, spec, *definition, *work, watch);
+  if (!done) end_failed(manager, *work);
+  return done;
 }
 
 }  // namespace
@@ -228,13 +187,14 @@ Result<Exported> export_instance(const Manager &manager, const ExportSpec &spec,
   auto entry = instance::find_settled(manager, spec.name, dry_run);
   if (!entry) return entry.error();
   if (auto good = check_state(*entry, spec); !good) return good.error();
+  auto definition = definition_of(manager, entry->record, spec);
+  if (!definition) return definition.error();
   auto jobs = plan_jobs(entry->record, spec);
-  for (auto &job : jobs) {
-    if (auto opened = open_image(manager, entry->record, spec, job); !opened) return opened.error();
-  }
+  if (auto opened = open_images(manager, entry->record, spec, *definition, jobs); !opened)
+    return opened.error();
   Exported out;
   out.path = cat(manager.settings.export_dir, "/", spec.name);
-  out.plan = describe(manager, spec, jobs);
+  out.plan = describe(manager, entry->record, spec, jobs);
   if (dry_run) return out;
   jobs.clear();
   auto done = do_export(manager, spec, watch);

@@ -8,6 +8,8 @@
 #include "core/sys/locks.hpp"
 #include "manager/backup/import_plan.hpp"
 #include "manager/backup/parallel.hpp"
+#include "manager/backup/script_dumps.hpp"
+#include "manager/instance/os_scripts.hpp"
 #include "manager/instance/site.hpp"
 
 namespace vbd::backup {
@@ -25,6 +27,10 @@ std::unique_ptr<Source> source_of(const Dump &dump, Result<void> &failed) {
   return *std::move(source);
 }
 
+bool takes_file(const Dump &dump) {
+  return dump.content == Content::image && !dump.converted_from;
+}
+
 Result<void> check_digest(const Dump &dump, const Moved &moved) {
   if (dump.digest.empty() || (moved.digest == dump.digest && moved.length == dump.length)) return {};
   return Error(kDamaged, cat(dump.name, ": its digest is ", moved.digest, ", the export says ", dump.digest),
@@ -37,23 +43,86 @@ bool is_flat(const plugin::Plugin &plugin) {
   return found != plugin.note().properties.end() && found->second == "1";
 }
 
+/// A filetype's image, as one of another filetype: read once for the digest of its file, then through its
+/// filetype.
+Result<std::unique_ptr<image::OpenImage>> open_checked(const Manager &manager, const std::string &directory,
+                                                       const Dump &dump, const Watch &watch) {
+  auto source = file_source(dump.file.get());
+  if (!source) return source.error();
+  const auto nothing = no_sink();
+  auto moved = transfer(**source, *nothing, watch);
+  if (!moved) return moved.error();
+  if (auto good = check_digest(dump, *moved); !good) return good.error();
+  const std::string path = cat(directory, "/", dump.name);
+  auto info = image::verify_declared(manager.registry, *dump.converted_from, dump.file.get(), path);
+  if (!info) return info.error();
+  if (!info->references.empty())
+    return Error(kDamaged, cat(dump.name, ": refers to another file, which is not in the export"));
+  auto file = sys::open_image_anywhere(path, sys::Access::read);
+  if (!file) return file.error();
+  auto image = image::OpenImage::open(manager.registry, manager.settings, *dump.converted_from,
+                                      std::move(*file), path);
+  if (!image || (*image)->size() <= dump.size) return image;
+  return Error(kDamaged,
+               cat(dump.name, ": a disk of ", (*image)->size(), " bytes, more than the export says"));
+}
+
 /// Into an image that is empty so far.
-Result<void> fill_raw(const config::Settings &settings, plugin::Plugin &plugin, const std::string &path,
-                      const Dump &dump, const Watch &watch) {
+Result<void> fill_from(const config::Settings &settings, plugin::Plugin &plugin, const std::string &path,
+                       Source &source, const Dump &dump, bool check, const Watch &watch) {
   auto file =
       sys::open_image_below(path, sys::resolve_allowed(settings.allowed_dirs), sys::Access::read_write);
   if (!file) return file.error();
   if (auto locked = sys::lock_image(file->get(), sys::ImageLockMode::exclusive, path); !locked) return locked;
-  Result<void> failed;
-  const auto source = source_of(dump, failed);
-  if (!source) return failed;
   auto sink = is_flat(plugin) ? Result<std::unique_ptr<Sink>>(file_sink(file->get(), dump.size))
                               : image_sink(plugin, file->get(), path);
   if (!sink) return sink.error();
-  auto moved = transfer(*source, **sink, watch);
+  auto moved = transfer(source, **sink, watch);
   if (!moved) return moved.error();
-  if (auto good = check_digest(dump, *moved); !good) return good;
+  if (check) {
+    if (auto good = check_digest(dump, *moved); !good) return good;
+  }
   return sys::sync_fd(file->get());
+}
+
+Result<void> fill_raw(const Manager &manager, plugin::Plugin &plugin, const ImportPlan &plan,
+                      const std::string &path, const Dump &dump, const Watch &watch) {
+  if (dump.converted_from) {
+    auto image = open_checked(manager, plan.source.path, dump, watch);
+    if (!image) return image.error();
+    const auto source = image_source(**image);
+    return fill_from(manager.settings, plugin, path, *source, dump, false, watch);
+  }
+  Result<void> failed;
+  const auto source = source_of(dump, failed);
+  if (!source) return failed;
+  return fill_from(manager.settings, plugin, path, *source, dump, true, watch);
+}
+
+/// Through the import script, with all disks attached; what it wrote is on disk when this returns.
+Result<void> fill_by_scripts(const Manager &manager, const instance::Site &site, const InstanceRecord &record,
+                             const ImportPlan &plan, const Watch &watch) {
+  auto done = instance::run_on_disks(
+      manager, site, record, [&](const os::Call &call, const os::Guest &guest) -> Result<void> {
+        auto dumps = ScriptDumps::begin(call, *plan.definition, guest);
+        if (!dumps) return dumps.error();
+        return in_parallel(plan.dumps.size(), watch, [&](std::size_t i, const Watch &part) {
+          const Dump &dump = plan.dumps[i];
+          if (dump.name.empty()) return Result<void>();
+          Result<void> failed;
+          const auto source = source_of(dump, failed);
+          if (!source) return failed;
+          return (*dumps)->restore(
+              i, *source, [&dump](const Moved &moved) { return check_digest(dump, moved); }, part);
+        });
+      });
+  for (std::size_t i = 0; i < record.disks.size() && done; ++i) {
+    const std::string path = instance::logical_id(record, record.disks[i]).path;
+    auto file = sys::open_image_below(path, sys::resolve_allowed(manager.settings.allowed_dirs),
+                                      sys::Access::read_write);
+    done = file ? sys::sync_fd(file->get()) : file.error();
+  }
+  return done;
 }
 
 /// The image file itself: its blocks shared where the filesystem can, and read once for the digest.
@@ -92,7 +161,12 @@ Result<void> check_brought(const Manager &manager, const InstanceRecord &record,
 }
 
 /// Plugins are loaded before there are several threads.
-Result<std::vector<plugin::Plugin *>> load_plugins(const Manager &manager, const InstanceRecord &record) {
+Result<std::vector<plugin::Plugin *>> load_plugins(const Manager &manager, const InstanceRecord &record,
+                                                   const ImportPlan &plan) {
+  for (const auto &dump : plan.dumps) {
+    if (!dump.converted_from) continue;
+    if (auto plugin = manager.registry.load(*dump.converted_from); !plugin) return plugin.error();
+  }
   std::vector<plugin::Plugin *> plugins;
   for (const auto &disk : record.disks) {
     auto plugin = manager.registry.load(disk.filetype);
@@ -104,17 +178,18 @@ Result<std::vector<plugin::Plugin *>> load_plugins(const Manager &manager, const
 
 Result<void> fill(const Manager &manager, const instance::Site &site, const InstanceRecord &record,
                   const ImportPlan &plan, const Watch &watch) {
-  auto plugins = load_plugins(manager, record);
+  if (plan.definition) return fill_by_scripts(manager, site, record, plan, watch);
+  auto plugins = load_plugins(manager, record, plan);
   if (!plugins) return plugins.error();
   auto done = in_parallel(plan.dumps.size(), watch, [&](std::size_t i, const Watch &part) {
     const Dump &dump = plan.dumps[i];
     if (dump.name.empty()) return Result<void>();
-    if (dump.content == Content::image) return bring_image(manager, site, record, dump, part);
+    if (takes_file(dump)) return bring_image(manager, site, record, dump, part);
     const std::string path = instance::logical_id(record, record.disks[i]).path;
-    return fill_raw(manager.settings, *(*plugins)[i], path, dump, part);
+    return fill_raw(manager, *(*plugins)[i], plan, path, dump, part);
   });
   for (std::size_t i = 0; i < plan.dumps.size() && done; ++i) {
-    if (plan.dumps[i].content == Content::image) done = check_brought(manager, record, plan.dumps[i]);
+    if (takes_file(plan.dumps[i])) done = check_brought(manager, record, plan.dumps[i]);
   }
   return done ? done : Result<void>(done.error().at(plan.source.path));
 }

@@ -152,15 +152,22 @@ Result<void> check_length(const Export &source, const ExportedDisk &disk, std::u
   return {};
 }
 
-/// An image is taken as it is.
-Result<void> check_adopts(const ExportedDisk &disk, const Dump &dump, const instance::DiskSpec &into) {
-  auto filetype = Constant::parse(into.filetype.value_or(disk.own->filetype.str()), PluginKind::filetype);
+/// An image is taken as it is, or becomes another one.
+Result<void> plan_image(const ImportSpec &spec, const ExportedDisk &disk, instance::DiskSpec &into,
+                        Dump &dump) {
+  auto filetype = Constant::parse(
+      into.filetype.value_or(spec.add.filetype.value_or(disk.own->filetype.str())), PluginKind::filetype);
   if (!filetype) return filetype.error();
-  if (*filetype == disk.own->filetype && dump.size == disk.own->size) return {};
-  return Error(kBackupUsage,
-               cat("disk ", dump.index, ": ", dump.name, " is an image of ", disk.own->filetype.str(), " of ",
-                   disk.own->size, " bytes, and an image is imported as it is"),
-               "leave filetype and size away");
+  if (dump.size < disk.own->size) {
+    return Error(kBackupUsage, cat("--disk ", dump.index, ": ", dump.size, " bytes are too few for ",
+                                   dump.name, ", a disk of ", disk.own->size));
+  }
+  if (*filetype == disk.own->image_filetype && dump.size == disk.own->size) {
+    into.brought = true;
+  } else {
+    dump.converted_from = disk.own->image_filetype;
+  }
+  return {};
 }
 
 Result<Dump> plan_dump(const ImportSpec &spec, const Export &source, std::size_t index,
@@ -181,15 +188,9 @@ Result<Dump> plan_dump(const ImportSpec &spec, const Export &source, std::size_t
   dump.length = disk.own ? disk.own->length : info->size;
   dump.digest = disk.own ? disk.own->digest : "";
   if (auto good = check_length(source, disk, info->size, dump); !good) return good.error();
-  if (dump.content == Content::script) {
-    return Error(
-        kNeedsOs,
-        cat(source.path, "/", dump.name, ": was written by the export script of ", source.description.os),
-        "give --raw where that script writes the disk's bytes");
-  }
+  if (dump.content == Content::script) return dump;
   if (dump.content == Content::image) {
-    into.brought = true;
-    if (auto good = check_adopts(disk, dump, into); !good) return good.error();
+    if (auto planned = plan_image(spec, disk, into, dump); !planned) return planned.error();
     return dump;
   }
   if (dump.length <= dump.size) return dump;
@@ -205,10 +206,33 @@ Result<Dump> plan_dump(const ImportSpec &spec, const Export &source, std::size_t
 }
 
 std::string line_of(const Export &source, const Dump &dump) {
-  const char *what = dump.content == Content::image    ? "as the image"
+  const char *what = dump.converted_from               ? "an image of another filetype or size"
+                     : dump.content == Content::image  ? "as the image"
                      : dump.content == Content::script ? "through the import script"
                                                        : "as its bytes";
   return cat("fill disk ", dump.index, " from ", source.path, "/", dump.name, ", ", what);
+}
+
+/// The definition whose import script reads the dumps, when there is such a dump.
+Result<void> plan_script(const Manager &manager, ImportPlan &plan) {
+  const auto scripted = std::find_if(plan.dumps.begin(), plan.dumps.end(), [](const Dump &dump) {
+    return !dump.name.empty() && dump.content == Content::script;
+  });
+  if (scripted == plan.dumps.end()) return {};
+  auto name = os::parse_os_name(plan.add.os);
+  if (!name) return name.error();
+  auto definition = os::find_definition(manager.settings, name->name);
+  Result<void> good = definition ? os::check_variant(*definition, *name) : definition.error();
+  if (good) good = os::check_parameter_names(*definition, plan.add.os_parameters);
+  if (!good) {
+    return Error(kNeedsOs,
+                 cat(plan.source.path, "/", scripted->name, ": was written by the export script of ",
+                     plan.add.os, ", and only its import script can read it: ", good.error().message()),
+                 "install that definition; --raw where its dumps are the disks' bytes");
+  }
+  plan.definition = *std::move(definition);
+  plan.add.fill_script = "import";
+  return {};
 }
 
 }  // namespace
@@ -231,6 +255,7 @@ Result<ImportPlan> plan_import(const Manager &manager, const ImportSpec &spec) {
     if (!dump->name.empty()) plan.lines.push_back(line_of(plan.source, *dump));
     plan.dumps.push_back(*std::move(dump));
   }
+  if (auto planned = plan_script(manager, plan); !planned) return planned.error();
   return plan;
 }
 

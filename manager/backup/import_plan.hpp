@@ -3,11 +3,13 @@
 // that makes the instance, and each dump, open and of the length that it must have. Private to this room.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "core/sys/fd.hpp"
 #include "manager/backup/backup.hpp"
+#include "manager/os/definition.hpp"
 
 namespace vbd::backup {
 
@@ -20,12 +22,15 @@ struct Dump {
   bool zstd = false;
   std::uint64_t length = 0;  ///< before compression; of a script's dump in a foreign export: the file's
   std::string digest;        ///< "" not known
-  std::uint64_t size = 0;    ///< of the disk, bytes
+  /// Content::image that becomes one of another filetype or size: what it is; else it is taken as it is.
+  std::optional<Constant> converted_from;
+  std::uint64_t size = 0;  ///< of the disk, bytes
 };
 
 struct ImportPlan {
   Export source;
   instance::AddSpec add;
+  std::optional<os::Definition> definition;  ///< whose import script reads dumps
   std::vector<Dump> dumps;
   Plan lines;  ///< what is done beyond the add
 };

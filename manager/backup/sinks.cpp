@@ -49,7 +49,7 @@ class PipeSink final : public Sink {
   Result<void> take(std::uint64_t offset, std::size_t length, Bytes encoded) override {
     if (auto filled = fill_to(offset); !filled) return filled;
     filled_ = offset + length;
-    return sys::write_full(fd_, encoded.data(), encoded.size());
+    return write(encoded.data(), encoded.size());
   }
   Result<void> finish(std::uint64_t length) override { return fill_to(length); }
 
@@ -58,13 +58,21 @@ class PipeSink final : public Sink {
     const Bytes zeros(filled_ < offset ? kPart : 0);
     while (filled_ < offset) {
       const std::uint64_t length = std::min(kPart, offset - filled_);
-      if (auto written = sys::write_full(fd_, zeros.data(), length); !written) return written;
+      if (auto written = write(zeros.data(), length); !written) return written;
       filled_ += length;
     }
     return {};
   }
+  Result<void> write(const unsigned char *bytes, std::size_t length) {
+    if (!wanted_) return {};
+    auto all = sys::write_to_reader(fd_, bytes, length);
+    if (!all) return all.error();
+    wanted_ = *all;
+    return {};
+  }
   int fd_;
   std::uint64_t filled_ = 0;
+  bool wanted_ = true;
 };
 
 class NoSink final : public Sink {

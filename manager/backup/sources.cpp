@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <algorithm>
+#include <atomic>
+#include <charconv>
 #include <cstring>
 
 #include "core/base/text.hpp"
@@ -109,9 +111,10 @@ class FileSource final : public Source {
 
 class PipeSource final : public Source {
  public:
-  PipeSource(int fd, std::uint64_t expected) : fd_(fd), expected_(expected) {}
+  PipeSource(int fd, int size) : fd_(fd), size_(size) {}
 
   Result<std::optional<Part>> next() override {
+    if (auto heard = hear_size(); !heard) return heard.error();
     Part part;
     part.bytes.resize(kPart);
     auto got = sys::read_full(fd_, part.bytes.data(), part.bytes.size());
@@ -131,8 +134,26 @@ class PipeSource final : public Source {
   [[nodiscard]] std::uint64_t expected() const override { return expected_; }
 
  private:
-  int fd_;
-  std::uint64_t expected_, length_ = 0;
+  /// Whatever comes is read, so that its writer never waits; the first line counts.
+  Result<void> hear_size() {
+    if (size_ < 0) return {};
+    auto said = sys::read_ready(size_);
+    if (!said) return said.error();
+    if (expected_ != 0) return {};
+    said_.append(*said, 0, kMostDigits + 1 - std::min(said_.size(), kMostDigits + 1));
+    const std::size_t end = said_.find('\n');
+    if (end == std::string::npos) return {};
+    std::uint64_t bytes = 0;
+    const auto [stop, error] = std::from_chars(said_.data(), said_.data() + end, bytes);
+    if (error == std::errc{} && stop == said_.data() + end) expected_ = bytes;
+    return {};
+  }
+
+  static constexpr std::size_t kMostDigits = 20;
+  int fd_, size_;
+  std::string said_;
+  std::atomic<std::uint64_t> expected_{0};
+  std::uint64_t length_ = 0;
 };
 
 }  // namespace
@@ -147,8 +168,8 @@ Result<std::unique_ptr<Source>> file_source(int fd) {
   return std::unique_ptr<Source>(std::make_unique<FileSource>(fd, info->size));
 }
 
-std::unique_ptr<Source> pipe_source(int fd, std::uint64_t expected) {
-  return std::make_unique<PipeSource>(fd, expected);
+std::unique_ptr<Source> pipe_source(int fd, int size) {
+  return std::make_unique<PipeSource>(fd, size);
 }
 
 }  // namespace vbd::backup

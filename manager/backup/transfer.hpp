@@ -48,8 +48,9 @@ class Source {
 [[nodiscard]] std::unique_ptr<Source> image_source(const image::OpenImage &image);
 /// A file's bytes; holes are not read. Borrows the descriptor.
 [[nodiscard]] Result<std::unique_ptr<Source>> file_source(int fd);
-/// A pipe, to its end. `cancel`: ends it with an error when that becomes readable; -1 none.
-[[nodiscard]] std::unique_ptr<Source> pipe_source(int fd, std::uint64_t expected = 0);
+/// A pipe, to its end. `size`: another one, to which its writer may say how many bytes it expects, in
+/// decimal and with a newline; -1 none.
+[[nodiscard]] std::unique_ptr<Source> pipe_source(int fd, int size = -1);
 /// A file of frames as zstd_sink writes them; kDamaged for anything else, and for more than `length` bytes.
 [[nodiscard]] std::unique_ptr<Source> zstd_source(int fd, std::uint64_t length, std::string name);
 
@@ -72,7 +73,7 @@ class Sink {
 [[nodiscard]] std::unique_ptr<Sink> file_sink(int fd, std::uint64_t size = 0);
 /// Into an empty file: a frame of zstd (RFC 8878) for each part, so that zstd(1) reads it.
 [[nodiscard]] std::unique_ptr<Sink> zstd_sink(int fd);
-/// Into a pipe, every byte.
+/// Into a pipe, every byte, as long as somebody reads: what nobody wants any more is only digested.
 [[nodiscard]] std::unique_ptr<Sink> pipe_sink(int fd);
 /// Into an image that reads as zeros so far, through its filetype; borrows the descriptor, flushes at the
 /// end.

@@ -77,6 +77,7 @@ Result<Begun> begin(const Manager &manager, const AddSpec &spec, const AddPlan &
   Begun begun;
   begun.plan = std::move(*plan);
   begun.record = with_operation(begun.plan);
+  if (!spec.fill_script.empty()) begun.record.operation->details[kScriptDetail] = spec.fill_script;
   auto site = begun.plan.directory_exists ? enter_site(manager.settings, begun.record)
                                           : make_site(manager.settings, begun.record);
   if (!site) return site.error();

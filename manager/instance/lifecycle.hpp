@@ -62,6 +62,7 @@ struct AddSpec {
   std::string os;
   std::map<std::string, std::string> backend, hypervisor, os_parameters;
   bool no_install = false, no_start = false;
+  std::string fill_script = {};  ///< of the guest OS definition: what Fill runs, "" nothing
 };
 /// Images that are there become disks: a guest OS's create script never runs on them.
 [[nodiscard]] bool takes_images(const AddSpec &spec);

@@ -125,4 +125,12 @@ Result<void> detach_left(const Manager &manager, const InstanceRecord &record) {
   return Attached(manager, record).detach_all();
 }
 
+Result<void> settle_export(const Manager &manager, Work &work) {
+  if (auto gone = detach_left(manager, work.record); !gone) return gone;
+  auto record = Catalog(manager.settings).read_record(work.site.directory.get(), work.site.path);
+  if (!record) return record.error();  // without the claim, by now
+  work.record = std::move(*record);
+  return end_operation(manager, work);
+}
+
 }  // namespace vbd::instance

@@ -10,6 +10,7 @@
 #include "manager/instance/grow.hpp"
 #include "manager/instance/live.hpp"
 #include "manager/instance/modify.hpp"
+#include "manager/instance/os_scripts.hpp"
 #include "manager/instance/reinstall.hpp"
 #include "manager/instance/rename.hpp"
 
@@ -38,6 +39,7 @@ constexpr std::array kSettlers{
     Settler{"grow-disk", [](const Manager &manager, Work &work, bool) { return settle_grow(manager, work); }},
     Settler{"reinstall",
             [](const Manager &manager, Work &work, bool) { return settle_reinstall(manager, work); }},
+    Settler{"export", [](const Manager &manager, Work &work, bool) { return settle_export(manager, work); }},
     Settler{"rename", [](const Manager &manager, Work &work, bool) { return settle_rename(manager, work); }},
 };
 

@@ -214,11 +214,47 @@ class RoundTrip(Backup):
                          [("FT_QCOW", 70 * MiB, True), ("FT_RAW", MiB, True)])
         self.assertEqual(self.sha(self.image("web2")), before)
         self.assertEqual(self.sha(self.image("web2", "sdb")), sha)
-        self.fails(2, "usage.backup", "backup", "import", "--src-dir", "web1", "-t", "file:driver=blktap,filetype=raw", "--disk", "0:filetype=raw", "web3")
+        # As another filetype, or larger, its bytes go over.
+        self.vbd("backup", "import", "--src-dir", "web1", "-t", "file:driver=loop,filetype=raw", "--disk", "1:size=2M", "web3")
+        disks = self.vbd_json("instance", "info", "web3")["disks"]
+        self.assertEqual([(d["logical_id"][1], d["size"]) for d in disks], [("FT_RAW", 70 * MiB), ("FT_RAW", 2 * MiB)])
+        self.assertEqual(self.same_bytes("web3", "raw", "web1", "qcow"), 0)
+        self.fails(2, "usage.backup", "backup", "import", "--src-dir", "web1", "--disk", "1:size=0.5M", "web4")
         with open(os.path.join(self.exports, "web1", "sda.qcow"), "r+b") as f:
             f.write(b"QFI\xfc")
-        self.fails(6, "backup.damaged", "backup", "import", "--src-dir", "web1", "web3")
-        self.assertFalse(os.path.exists(os.path.join(self.storage, "web3")))
+        self.fails(6, "backup.damaged", "backup", "import", "--src-dir", "web1", "web4")
+        self.assertFalse(os.path.exists(os.path.join(self.storage, "web4")))
+
+    def same_bytes(self, a, a_filetype, b, b_filetype):
+        return self.vbd("image", "compare", "--filetype", a_filetype, self.image(a), "--filetype-b", b_filetype, self.image(b), rc=None).returncode
+
+    def test_images_of_another_filetype(self):
+        self.add("web1", "size=70M", "size=1M")
+        sha = self.scribble(self.image("web1"), 70 * MiB)
+        words = ("backup", "export", "--mode", "image", "--filetype", "qcow", "web1")
+        self.assertIn("sda.qcow: FT_QCOW image of", self.vbd(*words, "--dry-run").stdout)
+        done = self.vbd_json(*words)
+        self.assertEqual([(d["dump"], d["content"], d["size"]) for d in done["disks"]],
+                         [("sda.qcow", "image", 70 * MiB), ("sdb.qcow", "image", MiB)])
+        folder = os.path.join(self.exports, "web1")
+        if support.have("qemu-img"):
+            check = support.run("qemu-img", "compare", "-f", "raw", "-F", "qcow2", self.image("web1"), folder + "/sda.qcow")
+            self.assertEqual(check.returncode, 0, check.stdout + check.stderr)
+        # The instance's own filetype comes back; as the dump's it is taken as it is.
+        self.vbd("backup", "import", "--src-dir", "web1", "web2")
+        self.assertEqual(self.vbd_json("instance", "info", "web2")["disks"][0]["logical_id"][1], "FT_RAW")
+        self.assertEqual(self.sha(self.image("web2")), sha)
+        self.vbd("backup", "import", "--src-dir", "web1", "-t", "file:driver=blktap,filetype=qcow", "web3")
+        self.assertEqual(self.sha(self.image("web3")), self.sha(folder + "/sda.qcow"))
+        with open(folder + "/sda.qcow", "r+b") as f:
+            f.seek(-5, os.SEEK_END)
+            f.write(b"x")
+        self.fails(6, "backup.damaged", "backup", "import", "--src-dir", "web1", "web4")
+        self.assertFalse(os.path.exists(os.path.join(self.storage, "web4")))
+        self.fails(2, "usage.value", "backup", "export", "--filetype", "qcow", "web1")
+        before = self.snapshot(self.exports)
+        self.fails(3, "plugin.not_found", "backup", "export", "--mode", "image", "--filetype", "nothing", "web1")
+        self.assertEqual(self.snapshot(self.exports), before)
 
     def test_new_name_and_addresses(self):
         self.add("web1", "size=1M", more=("--net", "0:mac=aa:00:00:01:02:03"))
@@ -291,6 +327,7 @@ class FromGaneti(Backup):
 
     def test_noop(self):
         """Debian's definition whose dumps are the disk's bytes; it need not be here."""
+        self.write_config(f"export_dir: {self.exports}\nos_search_path: [{self.dir}/nothing]\n")
         self.foreign(text=GANETI.replace("os =\n", "os = noop\n"))
         self.vbd("backup", "import", "inst1.example.com")
         info = self.vbd_json("instance", "info", "inst1.example.com")

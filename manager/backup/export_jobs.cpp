@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: MIT
+#include "manager/backup/export_jobs.hpp"
+
+#include "core/base/size.hpp"
+#include "core/base/text.hpp"
+#include "core/image/copy.hpp"
+#include "core/sys/bulk.hpp"
+#include "core/sys/components.hpp"
+#include "core/sys/files.hpp"
+#include "manager/instance/site.hpp"
+
+namespace vbd::backup {
+namespace {
+
+using text::cat;
+
+std::string dump_name(const Job &job) {
+  if (job.content == Content::image)
+    return cat(job.disk->file, ".", text::lower(job.filetype.str().substr(3)));
+  const char *ending = job.content == Content::script ? "dump" : "raw";
+  return cat(job.disk->file, ".", ending, job.zstd ? ".zst" : "");
+}
+
+/// Debian's "noop" dumps the disk's bytes: that is done without its script, and holes stay holes.
+Content content_of(const InstanceRecord &record, const ExportSpec &spec) {
+  if (spec.images) return Content::image;
+  const bool scripts = !record.os.empty() && record.os != kRawOs && !spec.raw;
+  return scripts ? Content::script : Content::raw;
+}
+
+/// What the image holds now, its blocks shared: goes with its descriptor.
+Result<sys::Fd> snapshot_of(int image, const InstanceRecord &record, const Job &job) {
+  const Error cannot(kCannotSnapshot,
+                     cat(job.path, ": in use, and its filesystem can't make a snapshot of a file"),
+                     "stop the instance first; xfs and btrfs share blocks of files (reflink)");
+  auto directory = sys::open_directory(record.directory);
+  if (!directory) return directory.error();
+  auto snapshot = sys::open_nameless(directory->get());
+  if (!snapshot) return snapshot.error().at(record.directory);
+  if (!*snapshot) return cannot;
+  auto cloned = sys::clone_file(image, snapshot->get());
+  if (!cloned) return cloned.error().at(job.path);
+  if (!*cloned) return cannot;
+  return snapshot;
+}
+
+/// The image, or with --live a snapshot of one that is in use.
+Result<sys::Fd> open_source(const Manager &manager, const InstanceRecord &record, const ExportSpec &spec,
+                            const Job &job) {
+  auto unused = instance::check_disk_unused(manager, record, *job.disk, spec.assume_unused);
+  if (!unused && !spec.live) return unused.error();
+  auto file =
+      sys::open_image_below(job.path, sys::resolve_allowed(manager.settings.allowed_dirs), sys::Access::read);
+  if (!file) return file;
+  if (!unused) return snapshot_of(file->get(), record, job);
+  if (auto locked = sys::lock_image(file->get(), sys::ImageLockMode::stable, job.path); !locked)
+    return locked.error();
+  return file;
+}
+
+/// Blocks are shared where the filesystem can; then the file is only read, for its digest.
+Result<Moved> move_file(const Job &job, int to, const Watch &watch) {
+  auto source = file_source(job.image->fd());
+  if (!source) return source.error();
+  auto cloned = sys::clone_file(job.image->fd(), to);
+  if (!cloned) return cloned.error();
+  const auto sink = *cloned ? no_sink() : file_sink(to);
+  return transfer(**source, *sink, watch);
+}
+
+/// As an image of another filetype; then it is read once more, for its digest.
+Result<Moved> convert(const Manager &manager, const NewExport &made, const Watch &watch, const Job &job) {
+  const std::string path = cat(made.path(), "/", job.dump);
+  const image::CopySpec spec{{job.filetype, {}, job.disk->size, true, {}}, false};
+  auto copied = image::copy(manager.registry, *job.image, made.directory(), job.dump, path, spec, watch);
+  if (!copied) return copied.error();
+  auto file = sys::open_image_anywhere(path, sys::Access::read);
+  if (!file) return file.error();
+  auto source = file_source(file->get());
+  if (!source) return source.error();
+  const auto sink = no_sink();
+  return transfer(**source, *sink, watch);
+}
+
+}  // namespace
+
+std::vector<Job> plan_jobs(const InstanceRecord &record, const ExportSpec &spec) {
+  std::vector<Job> jobs;
+  for (const auto &disk : record.disks) {
+    Job job{&disk,
+            instance::logical_id(record, disk).path,
+            content_of(record, spec),
+            disk.filetype,
+            spec.zstd,
+            {},
+            {},
+            {}};
+    if (spec.filetype) job.filetype = *spec.filetype;
+    job.dump = dump_name(job);
+    jobs.push_back(std::move(job));
+  }
+  return jobs;
+}
+
+std::string line_of(const Job &job, const std::string &directory, const std::string &os) {
+  std::string what;
+  if (job.content == Content::script) {
+    what = cat("what the export script of ", os, " writes of ", job.path);
+  } else if (job.content == Content::raw) {
+    what = cat("the bytes of ", job.path);
+  } else if (job.filetype == job.disk->filetype) {
+    what = cat("the image ", job.path);
+  } else {
+    what = cat(job.filetype.str(), " image of ", job.path);
+  }
+  return cat("write ", directory, "/", job.dump, ": ", what, " (", job.disk->filetype.str(), ", ",
+             format_size(job.disk->size), ")");
+}
+
+Result<void> open_image(const Manager &manager, const InstanceRecord &record, const ExportSpec &spec,
+                        Job &job) {
+  auto file = open_source(manager, record, spec, job);
+  if (!file) return file.error();
+  auto image = image::OpenImage::open(manager.registry, manager.settings, job.disk->filetype,
+                                      std::move(*file), job.path);
+  if (!image) return image.error();
+  if ((*image)->size() != job.disk->size) {
+    return Error(kDamaged,
+                 cat(job.path, ": has ", (*image)->size(), " bytes, the catalog says ", job.disk->size),
+                 "'vbd cluster verify' shows more");
+  }
+  job.image = *std::move(image);
+  return {};
+}
+
+Result<void> write_filled(const NewExport &made, Job &job, const FillSink &fill) {
+  auto file = sys::TempFile::create(made.directory(), job.dump);
+  if (!file) return file.error();
+  const auto sink = job.zstd ? zstd_sink(file->fd()) : file_sink(file->fd());
+  auto moved = fill(*sink);
+  if (!moved) return moved.error();
+  job.moved = *std::move(moved);
+  auto published = std::move(*file).publish_new();
+  return published ? Result<void>() : published.error().at(job.dump);
+}
+
+Result<void> write_dump(const Manager &manager, const NewExport &made, const Watch &watch, Job &job) {
+  if (job.content != Content::image) {
+    return write_filled(made, job, [&](Sink &sink) -> Result<Moved> {
+      const auto source = image_source(*job.image);
+      auto moved = transfer(*source, sink, watch);
+      return moved ? moved : moved.error().at(job.dump);
+    });
+  }
+  if (job.filetype != job.disk->filetype) {
+    auto moved = convert(manager, made, watch, job);
+    if (!moved) return moved.error().at(job.dump);
+    job.moved = *std::move(moved);
+    return {};
+  }
+  auto file = sys::TempFile::create(made.directory(), job.dump);
+  if (!file) return file.error();
+  auto moved = move_file(job, file->fd(), watch);
+  if (!moved) return moved.error().at(job.dump);
+  job.moved = *std::move(moved);
+  auto published = std::move(*file).publish_new();
+  return published ? Result<void>() : published.error().at(job.dump);
+}
+
+}  // namespace vbd::backup
