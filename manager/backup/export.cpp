@@ -136,7 +136,9 @@ Result<void> write_by_scripts(const Manager &manager, const os::Definition &defi
         auto dumps = ScriptDumps::begin(call, definition, guest);
         if (!dumps) return dumps.error();
         return in_parallel(jobs.size(), watch, [&](std::size_t i, const Watch &part) {
-          return write_filled(made, jobs[i], [&](Sink &sink) { return (*dumps)->save(i, sink, part); });
+          auto written =
+              write_filled(made, jobs[i], [&](Sink &sink) { return (*dumps)->save(i, sink, part); });
+          return at_unless_script(written, cat(made.path(), "/", jobs[i].dump));
         });
       });
   return done ? instance::end_operation(manager, work) : done;
@@ -154,7 +156,7 @@ Result<Description> write_export(const Manager &manager, const ExportSpec &spec,
                          : in_parallel(jobs.size(), watch, [&](std::size_t i, const Watch &part) {
                              return write_dump(manager, *made, part, jobs[i]);
                            });
-  if (!done) return done.error().at(made->path());
+  if (!done) return definition ? done.error() : done.error().at(made->path());
   Description description = describe_export(manager, work.record, spec, jobs);
   auto text = write_description(description);
   if (!text) return text.error();

@@ -112,8 +112,9 @@ Result<void> fill_by_scripts(const Manager &manager, const instance::Site &site,
           Result<void> failed;
           const auto source = source_of(dump, failed);
           if (!source) return failed;
-          return (*dumps)->restore(
+          auto restored = (*dumps)->restore(
               i, *source, [&dump](const Moved &moved) { return check_digest(dump, moved); }, part);
+          return at_unless_script(restored, plan.source.path);
         });
       });
   for (std::size_t i = 0; i < record.disks.size() && done; ++i) {

@@ -120,4 +120,10 @@ Result<void> ScriptDumps::restore(std::size_t index, Source &source, const Check
   return moved ? Result<void>() : moved.error();
 }
 
+Result<void> at_unless_script(const Result<void> &result, std::string_view where) {
+  if (result || result.error().is(os::kScriptFailed) || result.error().is(sys::kHelperCancelled))
+    return result;
+  return result.error().at(where);
+}
+
 }  // namespace vbd::backup

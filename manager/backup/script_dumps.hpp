@@ -52,4 +52,7 @@ class ScriptDumps {
   std::atomic<bool> stopped_{false};
 };
 
+/// Says where an error happened; that of a script says it itself.
+[[nodiscard]] Result<void> at_unless_script(const Result<void> &result, std::string_view where);
+
 }  // namespace vbd::backup
