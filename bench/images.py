@@ -91,7 +91,7 @@ class Row:
             order = list(contestants)
             turn = number % len(order)
             order = order[turn:] + order[:turn]
-            for name in order if number % 2 == 0 else reversed(order):
+            for name in order if number // len(order) % 2 == 0 else reversed(order):
                 measured = self.work(contestants[name])
                 if number >= 0:
                     took[name].append(measured)

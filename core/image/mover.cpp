@@ -41,7 +41,10 @@ bool Mover::fills(const Piece &part) {
 }
 
 Result<void> Mover::put(const unsigned char *from, std::uint64_t length, std::uint64_t host) {
-  if (auto done = sys::write_at(target_.fd(), target_.path(), from, length, host); !done) return done;
+  {
+    const std::lock_guard<std::mutex> alone(kernel_);
+    if (auto done = sys::write_at(target_.fd(), target_.path(), from, length, host); !done) return done;
+  }
   if (write_early_) sys::begin_writing(target_.fd(), host, length);
   return {};
 }

@@ -62,7 +62,7 @@ class Mover {
   std::mutex routes_mutex_;
   std::map<const OpenImage *, std::unique_ptr<Route>> routes_;
   std::atomic<bool> allocates_{true};  // the target's filesystem
-  std::mutex kernel_;                  // several copies into one inode only hinder each other
+  std::mutex kernel_;  // writers of one file wait for each other anyhow, and spin while they do
 };
 
 }  // namespace vbd::image

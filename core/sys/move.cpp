@@ -37,6 +37,8 @@ struct Cachestat {
   std::uint64_t cache = 0, dirty = 0, writeback = 0, evicted = 0, recently_evicted = 0;  // pages
 };
 constexpr long kCachestat = 451;
+constexpr std::uint64_t kSamples = 32,
+                        kSample = 65536;  // stretches of a file that are asked for, and bytes of each
 
 Error file_error(std::string_view what, const std::string &name, int error) {
   return errno_error(text::cat(what, " ", text::printable(name)), error);
@@ -157,12 +159,18 @@ std::uint64_t shared_block(int from, int to) {
 bool is_cached(int fd) {
   struct stat st {};
   if (::fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) return false;
-  Cachestat found;
-  CachestatRange all;  // length 0: to the end
-  if (::syscall(kCachestat, fd, &all, &found, 0u) != 0) return false;
-  const auto stored = static_cast<std::uint64_t>(st.st_blocks) * 512;
+  const auto size = static_cast<std::uint64_t>(st.st_size);
   const auto page = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
-  return found.cache * page >= stored - stored / 64;  // st_blocks counts the filesystem's own blocks too
+  for (std::uint64_t i = 0; i < kSamples; ++i) {
+    const std::uint64_t begin = next_data(fd, size / kSamples * i, size) / page * page;
+    const std::uint64_t end = std::min(next_hole(fd, begin, size), begin + kSample);
+    if (begin >= end) continue;
+    CachestatRange range{begin, end - begin};
+    Cachestat found;
+    if (::syscall(kCachestat, fd, &range, &found, 0u) != 0) return false;
+    if (found.cache * page < end - begin) return false;
+  }
+  return true;
 }
 
 void begin_reading(int fd, std::uint64_t offset, std::uint64_t length) {

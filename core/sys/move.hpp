@@ -50,7 +50,7 @@ struct Way {
 /// The unit of sharing: both files' filesystem block where they lie on the same filesystem, else 0.
 [[nodiscard]] std::uint64_t shared_block(int from, int to);
 
-/// Is all that the file stores in memory already? False where the kernel can't say.
+/// Is what the file stores in memory already? Samples of it are looked at. False where the kernel can't say.
 [[nodiscard]] bool is_cached(int fd);
 /// The kernel begins to read a range, without anybody waiting.
 void begin_reading(int fd, std::uint64_t offset, std::uint64_t length);

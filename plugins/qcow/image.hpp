@@ -74,6 +74,8 @@ class Image {
   Status settle(vbd_error *err);  // gives out released space again; without mutex_
 
   // map
+  Status piece_at(uint64_t offset, uint64_t end, uint64_t unmapped, vbd_extent *piece, vbd_error *err);
+  Status empty_clusters(uint64_t guest_cluster, uint64_t *n, vbd_error *err);
   void describe(uint64_t guest_cluster, const Entry &entry, uint64_t begin, uint64_t end,
                 vbd_extent *extent) const;
 

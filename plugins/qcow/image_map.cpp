@@ -78,6 +78,48 @@ uint64_t Image::unmapped_until(uint64_t guest_cluster, uint64_t end) const noexc
   return std::min(end, (index << header_.l2_bits) * cluster());
 }
 
+/// How many clusters from this one on have an L2 entry of zero, as far as can be seen at once: most of an
+/// image is so, and one cluster after the other would be most of the time of a map.
+Status Image::empty_clusters(uint64_t guest_cluster, uint64_t *n, vbd_error *err) {
+  *n = 0;
+  const uint64_t table = l1_[guest_cluster >> header_.l2_bits] & (header_.version == 1 ? ~0ull : kOffsetMask);
+  if (table == 0 || header_.extended_l2()) return VBD_OK;
+  const uint64_t entries = 1ull << header_.l2_bits;
+  const uint64_t at = table + (guest_cluster & (entries - 1)) * sizeof(uint64_t);
+  const unsigned char *raw = nullptr;
+  if (const Status s = l2_.at(at, &raw, err); s != VBD_OK) return s;
+  const uint64_t here =
+      std::min(table + entries * sizeof(uint64_t), (at / l2_.slice_size() + 1) * l2_.slice_size());
+  for (uint64_t word = 0; *n < (here - at) / sizeof word; ++*n) {
+    std::memcpy(&word, raw + *n * sizeof word, sizeof word);
+    if (word != 0) break;
+  }
+  return VBD_OK;
+}
+
+/// What lies at `offset`, at most up to `end`. `unmapped`: up to there the L2 tables are missing.
+Status Image::piece_at(uint64_t offset, uint64_t end, uint64_t unmapped, vbd_extent *piece, vbd_error *err) {
+  const uint64_t guest_cluster = offset / cluster();
+  if (offset < unmapped && offset < backing_size_) {
+    *piece = {offset, std::min(unmapped, backing_size_) - offset, 0, VBD_EXTENT_REFERENCE, 1, 0};
+    return VBD_OK;
+  }
+  uint64_t hole_end = unmapped;
+  if (offset >= unmapped && offset >= backing_size_) {
+    uint64_t empty = 0;
+    if (const Status s = empty_clusters(guest_cluster, &empty, err); s != VBD_OK) return s;
+    if (empty > 0) hole_end = std::min(end, (guest_cluster + empty) * cluster());
+  }
+  if (offset < hole_end) {
+    *piece = {offset, hole_end - offset, 0, VBD_EXTENT_HOLE, 0, 0};
+    return VBD_OK;
+  }
+  Entry entry;
+  if (const Status s = lookup(guest_cluster, &entry, err); s != VBD_OK) return s;
+  describe(guest_cluster, entry, offset, end, piece);
+  return VBD_OK;
+}
+
 Status Image::map(uint64_t offset, uint64_t length, std::span<vbd_extent> extents, uint32_t *n,
                   vbd_error *err) {
   if (const Status s = range(offset, length, err); s != VBD_OK) return s;
@@ -86,20 +128,12 @@ Status Image::map(uint64_t offset, uint64_t length, std::span<vbd_extent> extent
   const std::lock_guard lock(mutex_);
   uint64_t unmapped = offset, last_index = ~0ull;
   while (offset < end) {
-    vbd_extent next;
     if (const uint64_t index = offset / cluster() >> header_.l2_bits; index != last_index) {
       last_index = index;
       unmapped = unmapped_until(offset / cluster(), end);
     }
-    if (offset < unmapped && offset < backing_size_) {
-      next = {offset, std::min(unmapped, backing_size_) - offset, 0, VBD_EXTENT_REFERENCE, 1, 0};
-    } else if (offset < unmapped) {
-      next = {offset, unmapped - offset, 0, VBD_EXTENT_HOLE, 0, 0};
-    } else {
-      Entry entry;
-      if (const Status s = lookup(offset / cluster(), &entry, err); s != VBD_OK) return s;
-      describe(offset / cluster(), entry, offset, end, &next);
-    }
+    vbd_extent next;
+    if (const Status s = piece_at(offset, end, unmapped, &next, err); s != VBD_OK) return s;
     if (*n > 0 && joins(extents[*n - 1], next)) {
       extents[*n - 1].length += next.length;
     } else {
