@@ -142,7 +142,7 @@ void Filling::work() {
     Buffer buffer, spare;
     bool first = true;
     while (const auto task = next()) {
-      if (!first && takes_long(*task)) help();
+      if (takes_long(*task) && !(first && task->verbatim())) help();
       if (auto done = do_task(*task, buffer, spare); !done) return fail(done.error());
       first = false;
     }

@@ -168,6 +168,34 @@ class Refusals(Copy):
         self.assertEqual(self.content(raw), before)
 
 
+    def test_any_full_disk(self):
+        """A disk that becomes full anywhere: the target is whole or absent."""
+        if os.geteuid() != 0:
+            support.skip(self.id(), "needs root to mount")
+        small = self.file("small")
+        os.mkdir(small)
+        raw = spill(self.file("raw"), 24 * MiB, seed=11, extents=60)
+        rng = random.Random(12)
+        whole = set()
+        for turn in range(16):
+            size = rng.randrange(256, 30 * 1024)
+            to = ("raw", "qcow", "qcow,compression=zlib", "qcow,version=1")[turn % 4]
+            with self.subTest(to=to, KiB=size):
+                self.qemu("mount", "-t", "tmpfs", "-o", f"size={size}k", "tmpfs", small)
+                try:
+                    done = self.vbd("image", "copy", "--filetype", "raw", raw, "--to", "filetype=" + to, small + "/x", rc=None)
+                    whole.add(done.returncode)
+                    if done.returncode == 0:
+                        form = "raw" if to == "raw" else "qcow" if "version=1" in to else "qcow2"
+                        self.qemu("qemu-img", "compare", "-q", "-f", "raw", "-F", form, raw, small + "/x")
+                    else:
+                        self.assertEqual((done.returncode, done.stderr.count("error[io.no_space]")), (1, 1), done.stderr)
+                        self.assertEqual(os.listdir(small), [])
+                finally:
+                    support.run("umount", small)
+        self.assertEqual(whole, {0, 1}, "all or none of them fitted")
+
+
 class Interrupted(Copy):
     def unfinished(self):
         return {n for n in os.listdir(self.storage) if n.startswith(".vbd-target.")}
