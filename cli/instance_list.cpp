@@ -3,11 +3,14 @@
 #include <fnmatch.h>
 
 #include <algorithm>
+#include <functional>
 #include <set>
 
 #include "cli/instance_verbs.hpp"
 #include "cli/parser.hpp"
 #include "cli/report/instances.hpp"
+#include "cli/report/piecewise.hpp"
+#include "cli/report/report.hpp"
 #include "cli/session.hpp"
 #include "core/base/text.hpp"
 #include "manager/instance/live.hpp"
@@ -38,11 +41,14 @@ Result<Words> wanted_states(const Arguments &arguments) {
   return states;
 }
 
-/// The instances that NAME and --name want; each NAME must be there.
-Result<std::vector<instance::Entry>> named(Session &session) {
+using Wanted = std::function<bool(const std::string &)>;
+
+/// What NAME and --name want; each NAME must be there.
+Result<Wanted> named(Session &session) {
   const Words given = session.args().values("NAME"), globs = session.args().values("name");
   const std::set<std::string> names(given.begin(), given.end());
-  const auto fits = [&](const std::string &name) {
+  if (given.empty() && globs.empty()) return Wanted{};
+  const auto fits = [names, globs](const std::string &name) {
     const auto matches = [&](const std::string &glob) {
       return ::fnmatch(glob.c_str(), name.c_str(), 0) == 0;
     };
@@ -58,8 +64,7 @@ Result<std::vector<instance::Entry>> named(Session &session) {
       if (!known.contains(name)) return catalog.not_found(name);
     }
   }
-  if (names.empty() && globs.empty()) return catalog.list();
-  return catalog.list(fits);
+  return Wanted{fits};
 }
 
 report::Unit unit_of(const Arguments &arguments) {
@@ -71,6 +76,39 @@ report::Unit unit_of(const Arguments &arguments) {
                        : report::Unit::human;
 }
 
+/// Hands what is wanted to `take`, with what is known of it, a few hundred at a time.
+template <class Take>
+Result<void> walk(Session &session, const Wanted &wanted, const Words &states, bool with_usage,
+                  const Take &take) {
+  instance::LiveView live(session.manager());
+  instance::Silent silent;
+  const auto see = [&](std::vector<instance::Entry> entries) -> Result<void> {
+    live.see(entries);
+    if (!states.empty()) {
+      std::erase_if(entries, [&](const instance::Entry &entry) {
+        return std::find(states.begin(), states.end(), instance::state_text(entry.state)) == states.end();
+      });
+    }
+    std::vector<instance::Usage> usage(entries.size());
+    if (with_usage) usage = instance::see_usage(session.settings(), entries, &silent);
+    for (std::size_t i = 0; i < entries.size(); ++i) {
+      if (auto taken = take(entries[i], usage[i]); !taken) return taken;
+    }
+    return {};
+  };
+  return instance::Catalog(session.settings()).each(wanted, see, silent);
+}
+
+Result<Outcome> json_list(Session &session, const Wanted &wanted, const Words &states) {
+  report::Piecewise document(json::Object{{"schema", "vbdkit.instances/1"}}, "instances");
+  const auto walked =
+      walk(session, wanted, states, true, [&](const instance::Entry &entry, const instance::Usage &usage) {
+        return document.add(report::list_json(entry, usage));
+      });
+  if (!walked) return document.end({}, walked.error());
+  return document.end({});
+}
+
 Result<Outcome> list(Session &session) {
   const bool given = session.args().has("fields");
   const auto fields =
@@ -78,23 +116,20 @@ Result<Outcome> list(Session &session) {
   if (!fields) return fields.error();
   const auto states = wanted_states(session.args());
   if (!states) return states.error();
-  auto entries = named(session);
-  if (!entries) return entries.error();
-  instance::see_live(session.manager(), *entries);
-  if (!states->empty()) {
-    std::erase_if(*entries, [&](const instance::Entry &entry) {
-      return std::find(states->begin(), states->end(), instance::state_text(entry.state)) == states->end();
-    });
-  }
-  std::vector<instance::Usage> usage;
-  if (session.json() || report::needs_usage(*fields)) {
-    usage = instance::see_usage(session.settings(), *entries);
-  } else {
-    usage.resize(entries->size());
-  }
-  const report::ListLook look{*fields, session.args().has("no-headers"), session.args().value("separator"),
-                              session.color(), unit_of(session.args())};
-  return report::instances(session.json(), *entries, usage, look);
+  const auto wanted = named(session);
+  if (!wanted) return wanted.error();
+  if (session.json()) return json_list(session, *wanted, *states);
+  report::Table table = report::list_table(*fields, session.args().has("no-headers"));
+  table.separator = session.args().value("separator");
+  table.bold = session.color();
+  const report::Unit unit = unit_of(session.args());
+  const auto walked = walk(session, *wanted, *states, report::needs_usage(*fields),
+                           [&](const instance::Entry &entry, const instance::Usage &usage) -> Result<void> {
+                             table.rows.push_back(report::list_row(*fields, entry, usage, unit));
+                             return {};
+                           });
+  if (!walked) return walked.error();
+  return Outcome{report::table_text(std::move(table)), {}};
 }
 
 constexpr OptionSpec kOptions[] = {

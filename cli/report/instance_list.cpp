@@ -227,34 +227,28 @@ bool needs_usage(const FieldNames &fields) {
   });
 }
 
-Outcome instances(bool json, const std::vector<instance::Entry> &entries,
-                  const std::vector<instance::Usage> &usage, const ListLook &look) {
-  if (json) {
-    json::Array list;
-    list.reserve(entries.size());
-    for (std::size_t i = 0; i < entries.size(); ++i) {
-      json::Value value;
-      add_head(value, entries[i]);
-      value.set("disks", disks_json(entries[i].record, usage[i]));
-      add_sums(value, entries[i], usage[i]);
-      add_tail(value, entries[i]);
-      list.push_back(std::move(value));
-    }
-    return {{}, json::Object{{"schema", "vbdkit.instances/1"}, {"instances", std::move(list)}}};
-  }
+std::string list_json(const instance::Entry &entry, const instance::Usage &usage) {
+  json::Value value;
+  add_head(value, entry);
+  value.set("disks", disks_json(entry.record, usage));
+  add_sums(value, entry, usage);
+  add_tail(value, entry);
+  return json::dump(value, 0);
+}
+
+Table list_table(const FieldNames &fields, bool no_headers) {
   Table table;
-  table.separator = look.separator;
-  table.bold = look.color;
-  for (const std::string &field : look.fields) {
-    if (!look.no_headers) table.headers.push_back(text::upper(field));
+  for (const std::string &field : fields) {
+    if (!no_headers) table.headers.push_back(text::upper(field));
   }
-  for (std::size_t i = 0; i < entries.size(); ++i) {
-    FieldNames cells;
-    for (const std::string &field : look.fields)
-      cells.push_back(field_value(field, {entries[i], usage[i], look.unit}));
-    table.rows.push_back(std::move(cells));
-  }
-  return {table_text(table), {}};
+  return table;
+}
+
+FieldNames list_row(const FieldNames &fields, const instance::Entry &entry, const instance::Usage &usage,
+                    Unit unit) {
+  FieldNames cells;
+  for (const std::string &field : fields) cells.push_back(field_value(field, {entry, usage, unit}));
+  return cells;
 }
 
 }  // namespace vbd::cli::report

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "cli/outcome.hpp"
+#include "cli/report/report.hpp"
 #include "core/base/result.hpp"
 #include "manager/instance/catalog.hpp"
 #include "manager/instance/usage.hpp"
@@ -23,16 +24,13 @@ namespace vbd::cli::report {
 /// rounded up.
 enum class Unit { human, bytes, mebi, gibi, tebi };
 
-struct ListLook {
-  std::vector<std::string> fields;
-  bool no_headers = false;
-  std::string separator;
-  bool color = false;
-  Unit unit = Unit::human;
-};
-/// vbdkit.instances/1: all fields, whatever was wanted. `usage` is by entry.
-[[nodiscard]] Outcome instances(bool json, const std::vector<instance::Entry> &entries,
-                                const std::vector<instance::Usage> &usage, const ListLook &look);
+/// An element of vbdkit.instances/1 as JSON, indented for its place; all fields, whatever was wanted.
+[[nodiscard]] std::string list_json(const instance::Entry &entry, const instance::Usage &usage);
+/// The list as a table: its headers, and the row of one entry.
+[[nodiscard]] Table list_table(const std::vector<std::string> &fields, bool no_headers);
+[[nodiscard]] std::vector<std::string> list_row(const std::vector<std::string> &fields,
+                                                const instance::Entry &entry, const instance::Usage &usage,
+                                                Unit unit);
 
 /// Members that vbdkit.instances/1 and vbdkit.instance/1 share: before the disks, and after them.
 void add_head(json::Value &value, const instance::Entry &entry);

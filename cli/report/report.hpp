@@ -35,7 +35,7 @@ struct Table {
   std::string separator;  ///< empty: columns aligned by blanks
   bool bold = false;      ///< headers in bold
 };
-[[nodiscard]] std::string table_text(const Table &table);
+[[nodiscard]] std::string table_text(Table table);
 /// "key:   value" lines, values aligned; empty values left out.
 [[nodiscard]] std::string pairs_text(const std::vector<std::pair<std::string, std::string>> &pairs);
 

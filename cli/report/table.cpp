@@ -33,27 +33,24 @@ json::Value plan_json(const instance::Plan &steps, bool dry_run) {
 
 }  // namespace
 
-std::string table_text(const Table &table) {
-  std::vector<Row> rows;
-  if (!table.headers.empty()) rows.push_back(table.headers);
-  for (const Row &row : table.rows) {
-    Row clean;
-    for (const std::string &cell : row)
-      clean.push_back(cell.empty() && table.separator.empty() ? "-" : text::printable(cell));
-    rows.push_back(std::move(clean));
-  }
+std::string table_text(Table table) {
   std::vector<std::size_t> widths;
-  for (const Row &row : rows) {
+  const auto measure = [&](const Row &row) {
     widths.resize(std::max(widths.size(), row.size()));
     for (std::size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], width_of(row[i]));
+  };
+  measure(table.headers);
+  for (Row &row : table.rows) {
+    for (std::string &cell : row)
+      cell = cell.empty() && table.separator.empty() ? "-" : text::printable(cell);
+    measure(row);
   }
   std::string out;
-  for (std::size_t i = 0; i < rows.size(); ++i) {
-    std::string line = line_of(rows[i], widths, table.separator);
-    if (i == 0 && table.bold && !table.headers.empty())
-      line = "\x1b[1m" + line.substr(0, line.size() - 1) + "\x1b[0m\n";
-    out += line;
+  if (!table.headers.empty()) {
+    out = line_of(table.headers, widths, table.separator);
+    if (table.bold) out = "\x1b[1m" + out.substr(0, out.size() - 1) + "\x1b[0m\n";
   }
+  for (const Row &row : table.rows) out += line_of(row, widths, table.separator);
   return out;
 }
 

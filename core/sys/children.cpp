@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <cstdint>
 #include <cstring>
+#include <string_view>
 
 #include "core/sys/fd.hpp"
 
@@ -20,7 +21,11 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using Answers = std::vector<std::optional<std::string>>;
 
+using Groups = std::vector<std::vector<std::size_t>>;
+
 constexpr std::size_t kMostChildren = 64;
+constexpr unsigned kReapTurns = 20, kReapMicroseconds = 1000;
+constexpr unsigned kRetries = 3;  // 64 children each time: enough for any number of items but few dead ones
 
 /// One answer on the pipe: item and length as 64 bits of this machine, then the bytes.
 struct Header {
@@ -30,20 +35,16 @@ struct Header {
 struct Child {
   pid_t pid = -1;
   Fd pipe;
-  std::vector<std::size_t> items;
   std::string buffer;
   Clock::time_point deadline;
-  bool hung = false;
 };
 
-bool write_all(int fd, const void *data, std::size_t length) {
-  const auto *from = static_cast<const char *>(data);
-  while (length > 0) {
-    const ssize_t n = ::write(fd, from, length);
+bool write_all(int fd, std::string_view data) {
+  while (!data.empty()) {
+    const ssize_t n = ::write(fd, data.data(), data.size());
     if (n < 0 && errno == EINTR) continue;
     if (n <= 0) return false;
-    from += n;
-    length -= static_cast<std::size_t>(n);
+    data.remove_prefix(static_cast<std::size_t>(n));
   }
   return true;
 }
@@ -53,10 +54,12 @@ bool write_all(int fd, const void *data, std::size_t length) {
   constexpr int fd = 3;
   if (pipe != fd && ::dup2(pipe, fd) < 0) ::_exit(1);
   ::close_range(fd + 1, ~0U, 0);
-  for (const std::size_t item : items) {
+  std::string message;
+  for (const std::size_t item : items) {  // at once, for the next one may hang
     const std::string answer = task(item);
     const Header header{item, answer.size()};
-    if (!write_all(fd, &header, sizeof header) || !write_all(fd, answer.data(), answer.size())) break;
+    message.assign(reinterpret_cast<const char *>(&header), sizeof header).append(answer);
+    if (!write_all(fd, message)) break;
   }
   ::_exit(0);  // nothing of the parent's (buffers, handlers) may run here
 }
@@ -74,21 +77,19 @@ std::optional<Child> start(const std::vector<std::size_t> &items, const ChildTas
     child_main(write_end.get(), items, task);
   }
   child.pipe = std::move(read_end);
-  child.items = items;
   child.deadline = deadline;
   return child;
 }
 
 void take_answers(Child &child, Answers &answers) {
-  for (;;) {
-    Header header{};
-    if (child.buffer.size() < sizeof header) return;
-    std::memcpy(&header, child.buffer.data(), sizeof header);
-    if (child.buffer.size() - sizeof header < header.length) return;
+  std::size_t at = 0;
+  for (Header header{}; child.buffer.size() - at >= sizeof header; at += sizeof header + header.length) {
+    std::memcpy(&header, child.buffer.data() + at, sizeof header);
+    if (child.buffer.size() - at - sizeof header < header.length) break;
     if (header.item < answers.size())
-      answers[header.item] = child.buffer.substr(sizeof header, header.length);
-    child.buffer.erase(0, sizeof header + header.length);
+      answers[header.item] = child.buffer.substr(at + sizeof header, header.length);
   }
+  child.buffer.erase(0, at);
 }
 
 /// False when the child is done.
@@ -103,11 +104,26 @@ bool receive(Child &child, Answers &answers, std::chrono::milliseconds patience)
   return true;
 }
 
-/// A child in an uninterruptible read stays until the kernel lets it go; nobody waits for it.
-void abandon(Child &child) {
-  ::kill(child.pid, SIGKILL);
-  ::waitpid(child.pid, nullptr, WNOHANG);
-}
+/// Children that were killed. One in an uninterruptible read stays until the kernel lets it go; nobody waits
+/// for it.
+class Abandoned {
+ public:
+  void add(pid_t pid) {
+    ::kill(pid, SIGKILL);
+    pids_.push_back(pid);
+  }
+  /// Leaves no zombie of those that die at once, which are all but the uninterruptible.
+  void reap() {
+    for (unsigned turn = 0; turn < kReapTurns; ++turn) {
+      std::erase_if(pids_, [](pid_t pid) { return ::waitpid(pid, nullptr, WNOHANG) != 0; });
+      if (pids_.empty()) return;
+      ::usleep(kReapMicroseconds);
+    }
+  }
+
+ private:
+  std::vector<pid_t> pids_;
+};
 
 int wait_milliseconds(const std::vector<Child *> &children) {
   auto first = children.front()->deadline;
@@ -116,7 +132,8 @@ int wait_milliseconds(const std::vector<Child *> &children) {
   return left < 0 ? 0 : static_cast<int>(left) + 1;
 }
 
-void collect(std::vector<Child> &children, Answers &answers, std::chrono::milliseconds patience) {
+void collect(std::vector<Child> &children, Answers &answers, std::chrono::milliseconds patience,
+             Abandoned &abandoned) {
   std::vector<Child *> running;
   for (auto &child : children) running.push_back(&child);
   while (!running.empty()) {
@@ -133,8 +150,7 @@ void collect(std::vector<Child> &children, Answers &answers, std::chrono::millis
           ::waitpid(child.pid, nullptr, 0);
         }
       } else if (Clock::now() >= child.deadline) {
-        child.hung = true;
-        abandon(child);
+        abandoned.add(child.pid);
       } else {
         next.push_back(&child);
       }
@@ -143,36 +159,67 @@ void collect(std::vector<Child> &children, Answers &answers, std::chrono::millis
   }
 }
 
-std::vector<Child> run_round(const std::vector<std::vector<std::size_t>> &groups, const ChildTask &task,
-                             Answers &answers, std::chrono::milliseconds patience) {
-  std::vector<Child> all;
+void run_round(const Groups &groups, const ChildTask &task, Answers &answers,
+               std::chrono::milliseconds patience) {
+  Abandoned abandoned;
   for (std::size_t at = 0; at < groups.size(); at += kMostChildren) {
     std::vector<Child> children;
     const std::size_t end = std::min(groups.size(), at + kMostChildren);
     for (std::size_t i = at; i < end; ++i) {
       if (auto child = start(groups[i], task, Clock::now() + patience)) children.push_back(std::move(*child));
     }
-    collect(children, answers, patience);
-    std::move(children.begin(), children.end(), std::back_inserter(all));
+    collect(children, answers, patience, abandoned);
+    abandoned.reap();
   }
-  return all;
+}
+
+/// What stands behind the first item of a group that has no answer.
+std::vector<std::size_t> rest_of(const std::vector<std::size_t> &group, const Answers &answers) {
+  const auto hung =
+      std::find_if(group.begin(), group.end(), [&](std::size_t item) { return !answers[item].has_value(); });
+  return hung == group.end() ? std::vector<std::size_t>{} : std::vector<std::size_t>(hung + 1, group.end());
+}
+
+/// Cuts each group into pieces, about kMostChildren in all, and does them. What is left of a group is empty
+/// when no piece of it gave an answer: then all of its storage is dead.
+void run_pieces(Groups &groups, const ChildTask &task, Answers &answers, std::chrono::milliseconds patience) {
+  std::size_t total = 0;
+  for (const auto &group : groups) total += group.size();
+  const std::size_t length = (total + kMostChildren - 1) / kMostChildren;
+  Groups pieces;
+  std::vector<std::size_t> origin;
+  for (std::size_t g = 0; g < groups.size(); ++g) {
+    for (std::size_t at = 0; at < groups[g].size(); at += length) {
+      const auto from = groups[g].begin() + static_cast<std::ptrdiff_t>(at);
+      pieces.emplace_back(from, from + static_cast<std::ptrdiff_t>(std::min(length, groups[g].size() - at)));
+      origin.push_back(g);
+    }
+  }
+  run_round(pieces, task, answers, patience);
+  std::vector<bool> alive(groups.size());
+  for (std::size_t p = 0; p < pieces.size(); ++p)
+    alive[origin[p]] = alive[origin[p]] || answers[pieces[p].front()].has_value();
+  for (auto &group : groups) group.clear();
+  for (std::size_t p = 0; p < pieces.size(); ++p) {
+    if (!alive[origin[p]]) continue;
+    const auto rest = rest_of(pieces[p], answers);
+    groups[origin[p]].insert(groups[origin[p]].end(), rest.begin(), rest.end());
+  }
 }
 
 }  // namespace
 
-Answers run_in_children(std::size_t items, const std::vector<std::vector<std::size_t>> &groups,
-                        const ChildTask &task, std::chrono::milliseconds patience) {
+Answers run_in_children(std::size_t items, const Groups &groups, const ChildTask &task,
+                        std::chrono::milliseconds patience) {
   Answers answers(items);
-  std::vector<std::vector<std::size_t>> again;
-  for (const auto &child : run_round(groups, task, answers, patience)) {
-    if (!child.hung) continue;
-    bool first = true;  // the first without an answer is the one that hung
-    for (const std::size_t item : child.items) {
-      if (answers[item].has_value()) continue;
-      if (!std::exchange(first, false)) again.push_back({item});
-    }
+  run_round(groups, task, answers, patience);
+  Groups left;
+  for (const auto &group : groups) left.push_back(rest_of(group, answers));
+  for (unsigned round = 0; round < kRetries; ++round) {
+    std::erase_if(left, [](const auto &group) { return group.empty(); });
+    if (left.empty()) break;
+    run_pieces(left, task, answers, patience);
   }
-  if (!again.empty()) (void)run_round(again, task, answers, patience);
   return answers;
 }
 

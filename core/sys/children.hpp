@@ -16,8 +16,8 @@ namespace vbd::sys {
 using ChildTask = std::function<std::string(std::size_t item)>;
 
 /// Answers by item, nothing for those that took longer than `patience`. The items of a group share one child
-/// and are done in order, groups at the same time; what stood behind a hanging item is tried again in a child
-/// of its own.
+/// and are done in order, groups at the same time; what stood behind a hanging item is tried again, cut into
+/// smaller groups, a few times: where a whole group hangs, it is given up after a second look.
 [[nodiscard]] std::vector<std::optional<std::string>> run_in_children(
     std::size_t items, const std::vector<std::vector<std::size_t>> &groups, const ChildTask &task,
     std::chrono::milliseconds patience);

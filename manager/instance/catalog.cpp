@@ -2,6 +2,7 @@
 #include "manager/instance/catalog.hpp"
 
 #include <algorithm>
+#include <iterator>
 
 #include "core/base/text.hpp"
 #include "core/sys/files.hpp"
@@ -15,6 +16,7 @@ using text::cat;
 constexpr std::size_t kPointerLimit = 65536;
 constexpr std::chrono::milliseconds kNamesPatience{10000};
 constexpr std::string_view kPointerSuffix = ".yaml";
+constexpr std::size_t kBatch = 256;
 
 Entry entry_of(const config::Pointer &pointer, State state, std::string reason) {
   Entry entry;
@@ -140,14 +142,11 @@ Result<std::optional<config::Pointer>> Catalog::pointer(const std::string &name)
   return std::optional(*pointer);
 }
 
-Result<std::vector<Entry>> Catalog::list(const std::function<bool(const std::string &)> &wanted) const {
-  auto known = names();
-  if (!known) return known.error();
+std::vector<Entry> Catalog::read(std::span<const std::string> names, std::set<std::string> &silent) const {
   std::vector<Entry> entries;
   std::vector<config::Pointer> pointers;
   std::vector<std::string> directories;
-  for (const auto &name : *known) {
-    if (wanted && !wanted(name)) continue;
+  for (const auto &name : names) {
     auto found = pointer(name);
     if (!found) {
       entries.push_back(entry_of({name, "", ""}, State::error, found.error().message()));
@@ -156,10 +155,36 @@ Result<std::vector<Entry>> Catalog::list(const std::function<bool(const std::str
       directories.push_back((*found)->directory);
     }
   }
-  const auto files = read_instance_files(settings_, directories);
+  const auto files = read_instance_files(settings_, directories, &silent);
   for (std::size_t i = 0; i < pointers.size(); ++i) entries.push_back(judge(pointers[i], files[i]));
   std::sort(entries.begin(), entries.end(),
             [](const Entry &a, const Entry &b) { return a.record.name < b.record.name; });
+  return entries;
+}
+
+Result<void> Catalog::each(const std::function<bool(const std::string &)> &wanted,
+                           const std::function<Result<void>(std::vector<Entry>)> &take,
+                           std::set<std::string> &silent) const {
+  auto known = names();
+  if (!known) return known.error();
+  if (wanted) std::erase_if(*known, [&](const std::string &name) { return !wanted(name); });
+  std::sort(known->begin(), known->end());
+  const std::span<const std::string> all(*known);
+  for (std::size_t at = 0; at < all.size(); at += kBatch) {
+    if (auto taken = take(read(all.subspan(at, std::min(kBatch, all.size() - at)), silent)); !taken)
+      return taken;
+  }
+  return {};
+}
+
+Result<std::vector<Entry>> Catalog::list() const {
+  std::vector<Entry> entries;
+  Silent silent;
+  const auto keep = [&](std::vector<Entry> some) -> Result<void> {
+    std::move(some.begin(), some.end(), std::back_inserter(entries));
+    return {};
+  };
+  if (auto done = each({}, keep, silent); !done) return done.error();
   return entries;
 }
 

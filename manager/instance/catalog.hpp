@@ -8,6 +8,8 @@
 
 #include <functional>
 #include <optional>
+#include <set>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -53,10 +55,13 @@ struct Entry {
 class Catalog {
  public:
   explicit Catalog(const config::Settings &settings) : settings_(settings) {}
-  /// All known instances by name, or those whose name is wanted. Each directory is read in a child that is
-  /// abandoned after 2 s.
-  [[nodiscard]] Result<std::vector<Entry>> list(
-      const std::function<bool(const std::string &)> &wanted = {}) const;
+  /// All known instances by name. Each directory is read in a child that is abandoned after 2 s.
+  [[nodiscard]] Result<std::vector<Entry>> list() const;
+  /// Likewise those whose name `wanted` takes (nothing: all), handed to `take` a few hundred at a time, so
+  /// that memory does not grow with their number. An error of `take` ends it.
+  [[nodiscard]] Result<void> each(const std::function<bool(const std::string &)> &wanted,
+                                  const std::function<Result<void>(std::vector<Entry>)> &take,
+                                  std::set<std::string> &silent) const;
   /// kInstanceNotFound suggests the nearest name.
   [[nodiscard]] Error not_found(const std::string &name) const;
   [[nodiscard]] Result<Entry> find(const std::string &name) const;
@@ -83,6 +88,8 @@ class Catalog {
 
  private:
   [[nodiscard]] Result<sys::Fd> open_names() const;
+  [[nodiscard]] std::vector<Entry> read(std::span<const std::string> names,
+                                        std::set<std::string> &silent) const;
   [[nodiscard]] std::string names_path() const { return settings_.state_dir + "/instances"; }
   const config::Settings &settings_;
 };

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <chrono>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -38,7 +39,21 @@ struct StopSpec {
 /// By the hypervisor where it can, else stopped and started. With force: a reset.
 [[nodiscard]] Result<Plan> reboot(const Manager &manager, const StopSpec &spec, bool dry_run);
 
-/// Puts what runs into entries that are `stopped` so far. Asks each toolstack once.
+/// Puts what runs into entries that are `stopped` so far. Asks each toolstack once, however many calls of
+/// see() there are.
+class LiveView {
+ public:
+  explicit LiveView(const Manager &manager);
+  LiveView(const LiveView &) = delete;
+  LiveView &operator=(const LiveView &) = delete;
+  ~LiveView();
+  void see(std::vector<Entry> &entries);
+
+ private:
+  struct Parts;
+  std::unique_ptr<Parts> parts_;
+};
+/// Of one set of entries.
 void see_live(const Manager &manager, std::vector<Entry> &entries);
 /// kRunning when a guest is there, or what is left of one that ended.
 [[nodiscard]] Result<void> check_down(const Manager &manager, const InstanceRecord &record);

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <map>
 #include <optional>
+#include <set>
 
 #include "core/base/text.hpp"
 #include "core/sys/components.hpp"
@@ -25,9 +26,12 @@ using std::chrono::milliseconds;
 /// For one monitor, and for all of them: a guest that hangs must not keep the list.
 constexpr milliseconds kOnePatience{500}, kAllPatience{2000};
 
-class Look {
+}  // namespace
+
+/// A toolstack's answers, kept.
+class LiveLook {
  public:
-  explicit Look(const Manager &manager) : manager_(manager), deadline_(Clock::now() + kAllPatience) {}
+  explicit LiveLook(const Manager &manager) : manager_(manager), deadline_(Clock::now() + kAllPatience) {}
 
   Result<GuestStatus> status(const GuestRecord &guest) {
     auto profile = profile_of(guest.hypervisor);
@@ -65,12 +69,14 @@ class Look {
   std::map<std::string, Result<std::map<std::string, GuestStatus>>> answers_;
 };
 
+namespace {
+
 void set(Entry &entry, State state, std::string reason) {
   entry.state = state;
   entry.reason = std::move(reason);
 }
 
-void judge(Look &look, Entry &entry, const std::optional<GuestRecord> &guest) {
+void judge(LiveLook &look, Entry &entry, const std::optional<GuestRecord> &guest) {
   if (!guest) {
     if (entry.record.wanted_up)
       set(entry, State::error, "should run, but was not started since the host was");
@@ -93,27 +99,39 @@ void judge(Look &look, Entry &entry, const std::optional<GuestRecord> &guest) {
 
 }  // namespace
 
-void see_live(const Manager &manager, std::vector<Entry> &entries) {
-  std::map<std::string, bool> noted;
+struct LiveView::Parts {
+  Manager manager;
+  std::set<std::string> noted;  // UUIDs
+  LiveLook look{manager};
+};
+
+LiveView::LiveView(const Manager &manager) : parts_(new Parts{manager, {}}) {
   if (auto directory = sys::open_directory(manager.settings.run_dir + "/instances")) {
-    if (auto names = sys::list_dir(directory->get())) {
-      for (const auto &name : *names) noted[name] = true;
-    }
+    if (auto names = sys::list_dir(directory->get())) parts_->noted.insert(names->begin(), names->end());
   }
-  Look look(manager);
+}
+
+LiveView::~LiveView() = default;
+
+void LiveView::see(std::vector<Entry> &entries) {
+  const config::Settings &settings = parts_->manager.settings;
   for (auto &entry : entries) {
-    if (entry.state != State::stopped || entry.record.node != manager.settings.node) continue;
+    if (entry.state != State::stopped || entry.record.node != settings.node) continue;
     std::optional<GuestRecord> guest;
-    if (noted.contains(entry.record.uuid)) {
-      auto read = read_guest(manager.settings, entry.record.uuid);
+    if (parts_->noted.contains(entry.record.uuid)) {
+      auto read = read_guest(settings, entry.record.uuid);
       if (!read) {
         set(entry, State::error, read.error().message());
         continue;
       }
       guest = *read;
     }
-    judge(look, entry, guest);
+    judge(parts_->look, entry, guest);
   }
+}
+
+void see_live(const Manager &manager, std::vector<Entry> &entries) {
+  LiveView(manager).see(entries);
 }
 
 }  // namespace vbd::instance

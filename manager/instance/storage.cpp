@@ -2,7 +2,6 @@
 #include "manager/instance/storage.hpp"
 
 #include <algorithm>
-#include <map>
 
 #include "core/base/text.hpp"
 #include "core/sys/files.hpp"
@@ -16,6 +15,8 @@ constexpr std::chrono::milliseconds kPatience{2000};
 /// For a whole tree whose top answers; one with very many instances on a slow server takes a while.
 constexpr std::chrono::minutes kWalkPatience{2};
 constexpr unsigned kDepth = 5;
+/// Fewer silent directories may each be a mount of its own.
+constexpr std::size_t kMany = 8;
 constexpr std::string_view kPrefix = ".vbd-", kSuffix = ".tmp";
 constexpr std::size_t kUuidLength = 36, kRandomDigits = 16;
 
@@ -27,8 +28,8 @@ std::string_view between(std::string_view name) {
 }
 
 /// One letter for the outcome, then the text: what a child answers.
-std::string read_one(const config::Settings &settings, const std::string &directory) {
-  auto opened = sys::open_dir_below(directory, allowed_for(settings, directory));
+std::string read_one(const std::vector<sys::AllowedDir> &allowed, const std::string &directory) {
+  auto opened = sys::open_dir_below(directory, allowed);
   if (!opened) return (opened.error().is(sys::kNotFound) ? "m" : "f") + opened.error().message();
   auto content = sys::read_file_at(opened->get(), kInstanceFile, kInstanceFileLimit);
   if (content) return "r" + *content;
@@ -102,19 +103,33 @@ std::vector<sys::AllowedDir> allowed_for(const config::Settings &settings, const
 }
 
 std::vector<std::optional<std::string>> in_children(const std::vector<std::string> &directories,
-                                                    const sys::ChildTask &task) {
+                                                    const sys::ChildTask &task, Silent *silent) {
   std::map<std::string, std::vector<std::size_t>> by_parent;
   for (std::size_t i = 0; i < directories.size(); ++i) by_parent[sys::dir_name(directories[i])].push_back(i);
   std::vector<std::vector<std::size_t>> groups;
-  for (auto &[parent, items] : by_parent) groups.push_back(std::move(items));
+  for (const auto &[parent, items] : by_parent) {
+    if (silent == nullptr || !silent->contains(parent)) groups.push_back(items);
+  }
+  auto answers = sys::run_in_children(directories.size(), groups, task, kPatience);
+  for (const auto &[parent, items] : by_parent) {
+    const auto answered = [&](std::size_t item) { return answers[item].has_value(); };
+    if (silent != nullptr && items.size() >= kMany && std::none_of(items.begin(), items.end(), answered))
+      silent->insert(parent);
+  }
+  return answers;
+}
 
-  return sys::run_in_children(directories.size(), groups, task, kPatience);
+const std::vector<sys::AllowedDir> &AllowedCache::of(const std::string &directory) {
+  const auto [found, is_new] = by_parent_.try_emplace(sys::dir_name(directory));
+  if (is_new) found->second = allowed_for(settings_, directory);
+  return found->second;
 }
 
 std::vector<FileText> read_instance_files(const config::Settings &settings,
-                                          const std::vector<std::string> &directories) {
-  const auto answers =
-      in_children(directories, [&](std::size_t i) { return read_one(settings, directories[i]); });
+                                          const std::vector<std::string> &directories, Silent *silent) {
+  AllowedCache allowed(settings);  // filled in the children only
+  const auto read = [&](std::size_t i) { return read_one(allowed.of(directories[i]), directories[i]); };
+  const auto answers = in_children(directories, read, silent);
   std::vector<FileText> out(directories.size());
   for (std::size_t i = 0; i < answers.size(); ++i) {
     if (!answers[i] || answers[i]->empty()) continue;

@@ -3,6 +3,9 @@
 // directories walked for what no pointer leads to. Reads only.
 #pragma once
 
+#include <map>
+#include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -18,10 +21,25 @@ namespace vbd::instance {
 [[nodiscard]] std::vector<sys::AllowedDir> allowed_for(const config::Settings &settings,
                                                        const std::string &path);
 
+/// Parents of directories that did not answer: whoever asks for more directories later need not wait again.
+using Silent = std::set<std::string>;
+
 /// By directory, what `task` answers in a child that is abandoned after 2 s. Directories beside each other
-/// share a child.
+/// share a child; where many of them are asked for and none answers, their parent is put into `silent`.
 [[nodiscard]] std::vector<std::optional<std::string>> in_children(const std::vector<std::string> &directories,
-                                                                  const sys::ChildTask &task);
+                                                                  const sys::ChildTask &task,
+                                                                  Silent *silent = nullptr);
+
+/// allowed_for() of many directories, each parent's looked up once: for the task of one child.
+class AllowedCache {
+ public:
+  explicit AllowedCache(const config::Settings &settings) : settings_(settings) {}
+  [[nodiscard]] const std::vector<sys::AllowedDir> &of(const std::string &directory);
+
+ private:
+  const config::Settings &settings_;
+  std::map<std::string, std::vector<sys::AllowedDir>> by_parent_;
+};
 
 /// What reading DIR/instance.yaml gave.
 struct FileText {
@@ -29,9 +47,10 @@ struct FileText {
   Outcome outcome = Outcome::hung;
   std::string text;  ///< read: the content; missing, failed: the error's message
 };
-/// By directory, each read in a child that is abandoned after 2 s.
+/// By directory, as in_children() does it.
 [[nodiscard]] std::vector<FileText> read_instance_files(const config::Settings &settings,
-                                                        const std::vector<std::string> &directories);
+                                                        const std::vector<std::string> &directories,
+                                                        Silent *silent = nullptr);
 
 struct Walk {
   std::vector<std::string> instances;  ///< directories that hold an instance.yaml

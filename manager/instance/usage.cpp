@@ -1,16 +1,14 @@
 // SPDX-License-Identifier: MIT
 #include "manager/instance/usage.hpp"
 
-#include "manager/instance/storage.hpp"
-
 namespace vbd::instance {
 namespace {
 
 /// Native numbers, one a disk: what a child answers.
 constexpr std::uint64_t kUnknown = ~std::uint64_t{0};
 
-std::string look_at(const config::Settings &settings, const InstanceRecord &record) {
-  const auto directory = sys::open_dir_below(record.directory, allowed_for(settings, record.directory));
+std::string look_at(const std::vector<sys::AllowedDir> &allowed, const InstanceRecord &record) {
+  const auto directory = sys::open_dir_below(record.directory, allowed);
   std::string answer;
   for (const DiskRecord &disk : record.disks) {
     std::uint64_t bytes = kUnknown;
@@ -36,7 +34,8 @@ Usage unpack(const std::string &answer, std::size_t disks) {
 
 }  // namespace
 
-std::vector<Usage> see_usage(const config::Settings &settings, const std::vector<Entry> &entries) {
+std::vector<Usage> see_usage(const config::Settings &settings, const std::vector<Entry> &entries,
+                             Silent *silent) {
   std::vector<std::string> directories;
   std::vector<std::size_t> asked;
   for (std::size_t i = 0; i < entries.size(); ++i) {
@@ -45,8 +44,11 @@ std::vector<Usage> see_usage(const config::Settings &settings, const std::vector
     directories.push_back(entry.record.directory);
     asked.push_back(i);
   }
-  const auto answers = in_children(
-      directories, [&](std::size_t item) { return look_at(settings, entries[asked[item]].record); });
+  AllowedCache allowed(settings);  // filled in the children only
+  const auto look = [&](std::size_t item) {
+    return look_at(allowed.of(directories[item]), entries[asked[item]].record);
+  };
+  const auto answers = in_children(directories, look, silent);
   std::vector<Usage> usage;
   for (const Entry &entry : entries) usage.emplace_back(entry.record.disks.size());
   for (std::size_t item = 0; item < asked.size(); ++item) {

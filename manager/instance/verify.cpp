@@ -46,6 +46,7 @@ class Verify {
   Catalog catalog_;
   bool repair_, rebuild_;
   std::map<std::string, std::string> known_uuids_, known_names_;  ///< -> directory
+  std::set<std::string> known_directories_;
   std::vector<Problem> problems_;
 };
 
@@ -66,6 +67,7 @@ void Verify::check_entry(const Entry &entry) {
   const std::string where = cat("instance ", record.name);
   if (!record.uuid.empty()) known_uuids_[record.uuid] = record.directory;
   known_names_[record.name] = record.directory;
+  known_directories_.insert(record.directory);
   switch (entry.state) {
     case State::unreachable:
       // Only a pointer is lost when the storage is merely not mounted, and --rebuild finds it again.
@@ -170,6 +172,7 @@ void Verify::check_orphan(const std::string &path, const InstanceRecord &record)
     return report(path, cat("its name ", record.name, " is that of the instance in ", known->second));
   }
   known_names_[record.name] = path;
+  known_directories_.insert(path);
   known_uuids_[record.uuid] = path;
   report(path, cat("instance ", record.name, " is not known on this host (--rebuild)"), rebuild_,
          [&] { return catalog_.write_pointer(record); });
@@ -180,9 +183,7 @@ void Verify::check_orphans(const std::vector<std::string> &directories) {
   const auto files = read_instance_files(settings_, directories);
   for (std::size_t i = 0; i < directories.size(); ++i) {
     const auto &path = directories[i];
-    bool known = false;
-    for (const auto &[name, directory] : known_names_) known = known || directory == path;
-    if (known) continue;
+    if (known_directories_.contains(path)) continue;
     if (files[i].outcome != FileText::Outcome::read) {
       report(path, files[i].text.empty() ? "no answer within 2 s" : files[i].text);
       continue;

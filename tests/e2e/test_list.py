@@ -3,8 +3,10 @@
 """instance list as scripts use it: fields, names, units; with storage that hangs, and plugins that are gone."""
 
 import ctypes
+import json
 import os
 import shutil
+import uuid
 
 import support
 from support import PREFIX, MiB, Sandbox
@@ -84,6 +86,40 @@ class List(Sandbox):
         self.assertIn("vbd instance list [options] [NAME...]", self.vbd("instance", "list", "--help").stdout)
 
 
+class Many(Sandbox):
+    """More than are read at a time: copies of one instance, under names and UUIDs of their own."""
+
+    count = 600
+
+    def setUp(self):
+        super().setUp()
+        self.vbd("instance", "add", "-t", "file:driver=loop", "--disk", "0:size=1M", "--no-start", "vm000")
+        own = self.vbd_json("instance", "info", "vm000")["uuid"]
+        pointers = os.path.join(self.state, "instances")
+        for number in range(1, self.count):
+            name, new = f"vm{number:03}", str(uuid.uuid4())
+            os.mkdir(os.path.join(self.storage, name), 0o755)
+            for path in (os.path.join(self.storage, "vm000", "instance.yaml"), os.path.join(pointers, "vm000.yaml")):
+                with open(path) as f:
+                    text = f.read().replace("vm000", name).replace(own, new)
+                with open(path.replace("vm000", name), "w") as f:
+                    f.write(text)
+            with open(os.path.join(self.storage, name, "sda"), "w") as f:
+                f.truncate(MiB)
+            os.chmod(os.path.join(self.storage, name, "sda"), 0o600)
+
+    def test_all_of_many(self):
+        names = [f"vm{number:03}" for number in range(self.count)]
+        listed = self.vbd_json("instance", "list")["instances"]
+        self.assertEqual([i["name"] for i in listed], names)
+        self.assertEqual({(i["state"], i["size"], i["allocated"]) for i in listed}, {("stopped", MiB, 0)})
+        self.assertEqual(self.vbd("instance", "list", "--no-headers", "-o", "name").stdout.split(), names)
+        self.assertEqual(self.vbd("instance", "list", "--no-headers", "-o", "name", "--name", "vm5?9").stdout.split(), names[509:600:10])
+        self.assertEqual(self.vbd("cluster", "verify").stdout, "no problems found\n")
+        os.unlink(os.path.join(self.storage, "vm300", "instance.yaml"))
+        self.assertEqual(self.vbd("instance", "list", "--no-headers", "-o", "name", "--state", "unreachable").stdout, "vm300\n")
+
+
 class PluginGone(Sandbox):
     """A copy of the installation, from which plugins are taken away after an instance was made with them."""
 
@@ -154,7 +190,9 @@ class Hanging(Sandbox):
             "alive|stopped||0", f"one|unreachable|{self.dead}/one: no answer within 2 s|",
             f"two|unreachable|{self.dead}/two: no answer within 2 s|"])
         self.assertEqual(listed.stderr, "")
-        self.assertIn('"state": "unreachable"', self.quick("instance", "list", "--output", "json").stdout)
+        listed = json.loads(self.quick("instance", "list", "--output", "json").stdout)["instances"]
+        self.assertEqual([(i["state"], i["size"]) for i in listed],
+                         [("stopped", MiB), ("unreachable", None), ("unreachable", None)])
         self.assertEqual(self.quick("instance", "list", "--state", "unreachable", "-o", "name", "--no-headers").stdout, "one\ntwo\n")
         self.assertEqual(self.quick("instance", "list", "-o", "state", "--no-headers", "alive").stdout, "stopped\n")
 
