@@ -374,7 +374,8 @@ struct vbd_image_ops {
   /* What was written before is durable when it returns. */
   int32_t (*flush)(void *image, struct vbd_error *err) VBD_NOEXCEPT;
   /* Space for verbatim bytes of the range: DATA extents as map gives them, but invisible to map and
-   * read until commit; given back when close comes first. NULL together with commit: not offered. */
+   * read until commit; given back when close comes first. NULL together with commit: not offered.
+   * VBD_E_NOTSUP: not for this image, whose bytes are to come through write. */
   int32_t (*reserve)(void *image, uint64_t offset, uint64_t length, struct vbd_extent *extents,
                      uint32_t cap, uint32_t *n, struct vbd_error *err) VBD_NOEXCEPT;
   /* The bytes are in place: make them the guest's, in an order that no crash can hurt. */
