@@ -12,6 +12,8 @@
 #include "manager/backup/parallel.hpp"
 #include "manager/backup/script_dumps.hpp"
 #include "manager/hypervisor/profile.hpp"
+#include "manager/instance/hold.hpp"
+#include "manager/instance/live.hpp"
 #include "manager/instance/os_scripts.hpp"
 #include "manager/instance/settle.hpp"
 
@@ -33,8 +35,10 @@ Result<void> check_words(const Manager &manager, const ExportSpec &spec) {
   return {};
 }
 
-Result<void> check_state(const instance::Entry &entry, const ExportSpec &spec) {
-  if (entry.state != instance::State::running || spec.live) return {};
+Result<void> check_state(const Manager &manager, const InstanceRecord &record, const ExportSpec &spec) {
+  if (spec.live) return {};
+  auto down = instance::check_down(manager, record);
+  if (down || !down.error().is(instance::kRunning)) return down;
   return Error(kRunning, cat("instance ", spec.name, ": is running, and its disks change"),
                cat("stop it first ('vbd instance stop ", spec.name, "'), or give --live"));
 }
@@ -59,7 +63,14 @@ Result<std::optional<os::Definition>> definition_of(const Manager &manager, cons
 /// For scripts the driver opens them.
 Result<void> open_images(const Manager &manager, const InstanceRecord &record, const ExportSpec &spec,
                          const std::optional<os::Definition> &definition, std::vector<Job> &jobs) {
-  if (definition) return instance::check_all_unused(manager, record, spec.assume_unused);
+  if (definition) {
+    auto unused = instance::check_all_unused(manager, record, spec.assume_unused);
+    if (unused || !spec.live) return unused;
+    return Error(kCannotSnapshot,
+                 cat("instance ", record.name, ": in use, and the export script of ", record.os,
+                     " reads disks, no snapshots"),
+                 "stop the instance first, or add --raw, which exports the disks themselves");
+  }
   for (auto &job : jobs) {
     if (job.content == Content::image && job.filetype != job.disk->filetype) {
       const image::CreateSpec target{job.filetype, {}, job.disk->size, true, {}};
@@ -149,7 +160,11 @@ Result<Description> write_export(const Manager &manager, const ExportSpec &spec,
                                  const std::optional<os::Definition> &definition, instance::Work &work,
                                  const Watch &watch) {
   auto jobs = plan_jobs(work.record, spec);
-  if (auto opened = open_images(manager, work.record, spec, definition, jobs); !opened) return opened.error();
+  const auto open = [&] { return open_images(manager, work.record, spec, definition, jobs); };
+  if (auto opened = spec.live ? instance::hold_guest(manager, work, open) : open(); !opened)
+    return opened.error();
+  // What is open does not change any more: a running instance is free to be stopped, or to be moved.
+  if (spec.live && !definition) work.site.lock.reset();
   auto made = NewExport::begin(manager.settings, spec.name);
   if (!made) return made.error();
   auto done = definition ? write_by_scripts(manager, *definition, work, *made, watch, jobs)
@@ -188,7 +203,7 @@ Result<Exported> export_instance(const Manager &manager, const ExportSpec &spec,
   if (auto good = check_words(manager, spec); !good) return good.error();
   auto entry = instance::find_settled(manager, spec.name, dry_run);
   if (!entry) return entry.error();
-  if (auto good = check_state(*entry, spec); !good) return good.error();
+  if (auto good = check_state(manager, entry->record, spec); !good) return good.error();
   auto definition = definition_of(manager, entry->record, spec);
   if (!definition) return definition.error();
   auto jobs = plan_jobs(entry->record, spec);

@@ -10,9 +10,9 @@ using text::cat;
 
 constexpr std::uint64_t kMaxTimeout = 3600;  // seconds
 const std::vector<std::string> kCommandKeys = {
-    "guest",       "control",     "start",  "paused",      "stop",         "destroy",
-    "reboot",      "reset",       "resume", "status",      "grow",         "needs",
-    "status_skip", "status_word", "states", "opens_files", "locks_images", "start_timeout"};
+    "guest",       "control", "start",       "paused",       "stop",         "destroy", "reboot",
+    "reset",       "pause",   "resume",      "status",       "grow",         "needs",   "status_skip",
+    "status_word", "states",  "opens_files", "locks_images", "start_timeout"};
 
 Error bad(const config::Node &node, const std::string &what) {
   return Error(config::kBadValue, cat(node.mark.str(), ": commands: ", what));
@@ -22,8 +22,8 @@ Result<void> read_lists(const config::Node &node, Commands &commands) {
   const std::pair<const char *, std::vector<std::string> *> lists[] = {
       {"start", &commands.start},     {"paused", &commands.paused}, {"stop", &commands.stop},
       {"destroy", &commands.destroy}, {"reboot", &commands.reboot}, {"reset", &commands.reset},
-      {"resume", &commands.resume},   {"status", &commands.status}, {"grow", &commands.grow},
-      {"needs", &commands.needs}};
+      {"pause", &commands.pause},     {"resume", &commands.resume}, {"status", &commands.status},
+      {"grow", &commands.grow},       {"needs", &commands.needs}};
   for (const auto &[key, target] : lists) {
     const auto *found = node.find(key);
     if (found == nullptr) continue;

@@ -241,7 +241,8 @@ Result<GuestStatus> guest_status(const Guest &guest, milliseconds patience) {
   return running;
 }
 
-Result<bool> tell_guest(const Guest &guest, const Words &commands, const Values &more) {
+Result<bool> tell_guest(const Guest &guest, const Words &commands, const Values &more,
+                        std::chrono::milliseconds patience) {
   if (commands.empty()) return false;
   Values values = values_of(guest);
   values.insert(more.begin(), more.end());
@@ -253,7 +254,7 @@ Result<bool> tell_guest(const Guest &guest, const Words &commands, const Values 
   auto qmp = Qmp::open(socket_of(guest), kAnswer);
   if (!qmp) return qmp.error();
   for (const auto &command : commands) {
-    auto answer = qmp->execute(filled(command, values), kAnswer);
+    auto answer = qmp->execute(filled(command, values), patience);
     if (!answer) return answer.error();
   }
   return true;

@@ -62,9 +62,11 @@ struct GuestStatus {
 /// True when it is gone, or has shut down and waits to be destroyed, within `patience`.
 [[nodiscard]] Result<bool> wait_down(const Guest &guest, std::chrono::milliseconds patience);
 
-/// Runs `commands` (resume, reset, reboot, grow) with its values; false when the profile has none.
+/// Runs `commands` (pause, resume, reset, reboot, grow) with its values; false when the profile has none.
+/// `patience`: for the answer of a monitor.
 [[nodiscard]] Result<bool> tell_guest(const Guest &guest, const std::vector<std::string> &commands,
-                                      const std::map<std::string, std::string> &values = {});
+                                      const std::map<std::string, std::string> &values = {},
+                                      std::chrono::milliseconds patience = std::chrono::seconds(2));
 
 /// The words of a config file that was quoted for shell-args: the inverse of render_config. kBadProfile for a
 /// quote that is not closed.

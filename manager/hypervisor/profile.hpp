@@ -27,8 +27,8 @@ struct Commands {
   /// toolstack: `start` returns when the guest is there, and `status` knows it.
   enum class Kind { none, process, toolstack };
   Kind kind = Kind::none;
-  bool qmp = false;  ///< process: QEMU's monitor at {control}; stop, reset, resume and grow are its commands
-  std::vector<std::string> start, paused, stop, destroy, reboot, reset, resume, status, grow;
+  bool qmp = false;  ///< process: QEMU's monitor at {control}; stop, reset, pause, resume and grow are its commands
+  std::vector<std::string> start, paused, stop, destroy, reboot, reset, pause, resume, status, grow;
   std::vector<std::string> needs;             ///< paths that are there where this hypervisor runs
   std::size_t status_skip = 0;                ///< lines at the top of the answer that are no guests
   std::size_t status_word = 2;                ///< of a line, from 1: the state; the first word is the name

@@ -182,6 +182,8 @@ Result<Plan> do_start(const Manager &manager, const StartSpec &spec, bool dry_ru
   auto status = look(manager, work->record, guest);
   if (!status) return status.error();
   if (is_up(*status)) {
+    if (entry->record.operation)
+      return go_on(manager, *guest, *status, spec, dry_run);  // what it had settled
     return Error(kRunning, cat("instance ", spec.name, ": somebody else has started it meanwhile"));
   }
   if (guest) {

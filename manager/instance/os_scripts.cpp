@@ -5,6 +5,7 @@
 #include "core/base/text.hpp"
 #include "core/sys/signals.hpp"
 #include "manager/hypervisor/profile.hpp"
+#include "manager/instance/hold.hpp"
 
 namespace vbd::instance {
 namespace {
@@ -126,6 +127,7 @@ Result<void> detach_left(const Manager &manager, const InstanceRecord &record) {
 }
 
 Result<void> settle_export(const Manager &manager, Work &work) {
+  if (auto gone_on = release_held(manager, work.record); !gone_on) return gone_on;
   if (auto gone = detach_left(manager, work.record); !gone) return gone;
   auto record = Catalog(manager.settings).read_record(work.site.directory.get(), work.site.path);
   if (!record) return record.error();  // without the claim, by now

@@ -39,7 +39,8 @@ using Script = std::function<Result<void>(const os::Call &call, const os::Guest 
 /// What a killed run_on_disks left attached; nothing when its operation runs no script. The lock is held.
 [[nodiscard]] Result<void> detach_left(const Manager &manager, const InstanceRecord &record);
 
-/// Ends an interrupted operation that changed nothing but what its script had attached: an export.
+/// Ends an interrupted operation that changed nothing but what its script had attached, and held its guest:
+/// an export.
 [[nodiscard]] Result<void> settle_export(const Manager &manager, Work &work);
 
 }  // namespace vbd::instance
