@@ -20,7 +20,7 @@ Result<std::uint32_t> number_of(const Session &session, std::string_view key, st
   const char *end = text.data() + text.size();
   const auto [stop, error] = std::from_chars(text.data(), end, number);
   if (error != std::errc{} || stop != end) {
-    return Error{kBadValue, text::cat("--", key, " ", text::printable(text), ": not a number")};
+    return Error{kBadValue, text::cat("--", key, " ", shown(text), ": not a number, or too large")};
   }
   return number;
 }

@@ -31,7 +31,7 @@ Result<Words> wanted_states(const Arguments &arguments) {
       if (std::find(known.begin(), known.end(), state) == known.end()) {
         const std::string near = text::did_you_mean(state, known);
         return Error{kBadValue,
-                     text::cat("--state ", text::printable(state), ": no such state",
+                     text::cat("--state ", shown(state), ": no such state",
                                near.empty() ? "" : "; did you mean '" + near + "'?"),
                      text::cat("states: ", text::join(known, ", "))};
       }
@@ -114,6 +114,8 @@ Result<Outcome> list(Session &session) {
   const auto fields =
       report::instance_fields(given ? std::optional(session.args().value("fields")) : std::nullopt);
   if (!fields) return fields.error();
+  if (session.args().has("separator") && session.args().value("separator").empty())
+    return Error{kBadValue, "--separator '': fields could not be told apart"};
   const auto states = wanted_states(session.args());
   if (!states) return states.error();
   const auto wanted = named(session);

@@ -55,11 +55,12 @@ Looks looks_of(const std::vector<std::string> &args) {
 int print(std::string_view text, Exit exit) {
   const auto written = write_stdout(text);
   if (written) return static_cast<int>(exit);
-  write_stderr(report::error_text(written.error(), false));
+  if (!written.error().is(kNoReader)) write_stderr(report::error_text(written.error(), false));
   return static_cast<int>(Exit::failed);
 }
 
 int fail(const Error &error, const Looks &looks) {
+  if (error.is(kNoReader)) return static_cast<int>(error.exit());
   if (looks.json) return print(report::error_json(error), error.exit());
   write_stderr(report::error_text(error, wants_color(looks.color, kStderr)));
   return static_cast<int>(error.exit());

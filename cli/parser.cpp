@@ -84,6 +84,11 @@ Result<void> read_extras(const Tree &tree, const VerbSpec &verb, Arguments &out,
   return Error{kBadArgument, text::cat("unexpected argument '", text::printable(words.front()), "'"), hint};
 }
 
+/// A script's variable that is not set must not become the working directory, or the usual configuration.
+Error empty_path(std::string_view what, const std::string &hint) {
+  return {kBadValue, text::cat(what, " '': no name of a file or directory"), hint};
+}
+
 Result<void> check_values(const OptionSpec &spec, const std::vector<std::string> &values,
                           const std::string &hint) {
   if (values.empty() && spec.required) {
@@ -92,13 +97,15 @@ Result<void> check_values(const OptionSpec &spec, const std::vector<std::string>
   if (spec.takes == Takes::value && values.size() > 1) {
     return Error{kBadValue, text::cat("--", key_of(spec), " is given more than once"), hint};
   }
+  const bool nothing = std::find(values.begin(), values.end(), "") != values.end();
+  if (nothing && spec.meaning == Meaning::file) return empty_path(text::cat("--", key_of(spec)), hint);
   if (spec.choices.empty()) return {};
   const std::vector<std::string> choices = text::split(spec.choices, '|');
   for (const std::string &value : values) {
     if (std::find(choices.begin(), choices.end(), value) != choices.end()) continue;
     const std::string near = text::did_you_mean(value, choices);
-    std::string message = text::cat("--", key_of(spec), " ", text::printable(value), ": not one of ",
-                                    text::join(choices, ", "));
+    std::string message =
+        text::cat("--", key_of(spec), " ", shown(value), ": not one of ", text::join(choices, ", "));
     if (!near.empty()) message += text::cat("; did you mean '", near, "'?");
     return Error{kBadValue, std::move(message), hint};
   }
@@ -122,7 +129,10 @@ Result<void> read_arguments(const Tree &tree, Arguments &out, const std::string 
   for (const auto &[spec, option] : tree.arguments) {
     if (option->count() == 0 && spec->required)
       return Error{kBadArgument, text::cat(spec->name, " is missing"), hint};
-    for (const std::string &value : option->results()) out.add(spec->name, value);
+    for (const std::string &value : option->results()) {
+      if (value.empty() && spec->meaning == Meaning::file) return empty_path(spec->name, hint);
+      out.add(spec->name, value);
+    }
   }
   return {};
 }
@@ -162,6 +172,10 @@ bool wants_help(const Tree &tree) {
 
 }  // namespace
 
+std::string shown(std::string_view value) {
+  return value.empty() ? "''" : text::printable(value);
+}
+
 Result<Arguments> parse_verb(const NounSpec &noun, const VerbSpec &verb,
                              const std::vector<std::string> &rest) {
   const std::string hint = help_hint(noun, verb);
@@ -173,6 +187,8 @@ Result<Arguments> parse_verb(const NounSpec &noun, const VerbSpec &verb,
     if (!words) return words.error();
     std::reverse(words->begin(), words->end());  // the library takes them from the back
     tree.app.parse(*std::move(words));
+  } catch (const CLI::ArgumentMismatch &) {  // only the last word can be an option without its value
+    return Error{kBadArgument, text::cat(text::printable(rest.back()), ": its value is missing"), hint};
   } catch (const CLI::ParseError &e) {
     return Error{kBadArgument, text::printable(e.what()), hint};
   }

@@ -61,6 +61,7 @@ Result<void> write_stdout(std::string_view text) {
   ::sigaction(SIGPIPE, &ignore, &before);
   const int error = write_all(STDOUT_FILENO, text);
   ::sigaction(SIGPIPE, &before, nullptr);
+  if (error == EPIPE) return system_error(kNoReader, "write to stdout", error);
   if (error != 0) return system_error(kOutput, "write to stdout", error);
   return {};
 }

@@ -10,6 +10,8 @@
 namespace vbd::cli {
 
 inline constexpr ErrorKind kOutput{"output.failed", Exit::failed};
+/// Whoever read the output has had enough: no news for anybody.
+inline constexpr ErrorKind kNoReader{"output.no_reader", Exit::failed};
 
 inline constexpr int kStdout = 1, kStderr = 2;
 

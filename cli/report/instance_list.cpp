@@ -210,7 +210,7 @@ Result<FieldNames> instance_fields(const std::optional<std::string> &given) {
       const std::string near = text::did_you_mean(name, known);
       return Error{
           kBadValue,
-          text::cat("-o ", text::printable(name), ": no such field",
+          text::cat("-o ", shown(name), ": no such field",
                     near.empty() ? "" : "; did you mean '" + near + "'?"),
           text::cat("fields: ", text::join(known, ", "),
                     ", disk.size/N, disk.allocated/N, disk.path/N, disk.driver/N, disk.filetype/N, "

@@ -38,7 +38,7 @@ Outcome Piecewise::end(const json::Value &tail) const {
 }
 
 Result<Outcome> Piecewise::end(json::Value tail, const Error &error) const {
-  if (!begun_ || error.is(kOutput)) return error;
+  if (!begun_ || error.is(kOutput) || error.is(kNoReader)) return error;
   json::Value value;
   value.set("id", error.id()).set("message", error.message()).set("hint", error.hint());
   Outcome outcome = end(tail.set("error", std::move(value)));
