@@ -48,6 +48,22 @@ Result<std::optional<GuestRecord>> read_guest(const config::Settings &settings, 
   return std::optional(guest);
 }
 
+Result<std::vector<GuestRecord>> noted_guests(const config::Settings &settings) {
+  std::vector<GuestRecord> guests;
+  auto directory = sys::open_directory(cat(settings.run_dir, "/instances"));
+  if (!directory) {
+    if (directory.error().is(sys::kNotFound)) return guests;
+    return directory.error();
+  }
+  auto names = sys::list_dir(directory->get());
+  if (!names) return names.error();
+  for (const auto &name : *names) {
+    auto guest = read_guest(settings, name);
+    if (guest && *guest) guests.push_back(std::move(**guest));
+  }
+  return guests;
+}
+
 Result<void> write_guest(const config::Settings &settings, const GuestRecord &guest) {
   auto boot = sys::boot_id();
   if (!boot) return boot.error();

@@ -5,6 +5,7 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "core/base/result.hpp"
 #include "core/sys/run.hpp"
@@ -23,6 +24,8 @@ struct GuestRecord {
 [[nodiscard]] std::string guest_directory(const config::Settings &settings, const std::string &uuid);
 [[nodiscard]] Result<std::optional<GuestRecord>> read_guest(const config::Settings &settings,
                                                             const std::string &uuid);
+/// All notes of this boot, of instances that are known and others; what can't be read is left out.
+[[nodiscard]] Result<std::vector<GuestRecord>> noted_guests(const config::Settings &settings);
 /// Makes the directory (0700).
 [[nodiscard]] Result<void> write_guest(const config::Settings &settings, const GuestRecord &guest);
 /// All that is in the directory, and it. Missing is fine.

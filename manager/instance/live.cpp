@@ -24,14 +24,6 @@ constexpr milliseconds kAnswer{2000};
 constexpr int kDetachTries = 50;  // of a tenth of a second: a device that was just closed
 constexpr milliseconds kDetachPause{100};
 
-/// What the hypervisor says of the guest; absent without one.
-Result<GuestStatus> status_of(const Manager &manager, const std::optional<GuestRecord> &record) {
-  if (!record) return GuestStatus{};
-  auto profile = profile_of(manager, *record);
-  if (!profile) return profile.error();
-  return hypervisor::guest_status(guest_of(manager, *profile, *record), kAnswer);
-}
-
 Result<void> detach_one(const Manager &manager, const InstanceRecord &record, const DiskRecord &disk) {
   const LogicalId id = logical_id(record, disk);
   auto status = device::query({manager.settings, manager.registry}, id, true);
@@ -69,12 +61,18 @@ Result<Profile> profile_of(const Manager &manager, const GuestRecord &record) {
   return hypervisor::load_profile(record.hypervisor, manager.profile_dirs);
 }
 
+Result<GuestStatus> status_of(const Manager &manager, const GuestRecord &record) {
+  auto profile = profile_of(manager, record);
+  if (!profile) return profile.error();
+  return hypervisor::guest_status(guest_of(manager, *profile, record), kAnswer);
+}
+
 Result<GuestStatus> look(const Manager &manager, const InstanceRecord &record,
                          std::optional<GuestRecord> &guest) {
   auto read = read_guest(manager.settings, record.uuid);
   if (!read) return read.error();
   guest = *read;
-  return status_of(manager, guest);
+  return guest ? status_of(manager, *guest) : Result<GuestStatus>(GuestStatus{});
 }
 
 bool is_up(const GuestStatus &status) {

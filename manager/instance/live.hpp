@@ -7,6 +7,7 @@
 
 #include <chrono>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -38,6 +39,17 @@ struct StopSpec {
 [[nodiscard]] Result<Plan> stop(const Manager &manager, const StopSpec &spec, bool dry_run);
 /// By the hypervisor where it can, else stopped and started. With force: a reset.
 [[nodiscard]] Result<Plan> reboot(const Manager &manager, const StopSpec &spec, bool dry_run);
+
+/// A guest that is noted on this host while its instance can't be read: `what` is for people; of one that has
+/// ended the note can go.
+struct LostGuest {
+  std::string uuid, name, what;
+  bool ended = false;
+};
+[[nodiscard]] std::vector<LostGuest> lost_guests(const Manager &manager,
+                                                 const std::set<std::string> &readable_uuids);
+/// The note of one that has ended.
+[[nodiscard]] Result<void> forget_guest(const Manager &manager, const LostGuest &guest);
 
 /// Puts what runs into entries that are `stopped` so far. Asks each toolstack once, however many calls of
 /// see() there are.

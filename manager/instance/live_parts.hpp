@@ -24,6 +24,8 @@ inline constexpr const char *kRemembered = "remembered";
 /// Reads the note of the guest into `guest` (none: it is empty) and asks the hypervisor; absent without one.
 [[nodiscard]] Result<hypervisor::GuestStatus> look(const Manager &manager, const InstanceRecord &record,
                                                    std::optional<GuestRecord> &guest);
+/// What the hypervisor says of a guest that is noted.
+[[nodiscard]] Result<hypervisor::GuestStatus> status_of(const Manager &manager, const GuestRecord &record);
 /// There, and not powered off by itself.
 [[nodiscard]] bool is_up(const hypervisor::GuestStatus &status);
 

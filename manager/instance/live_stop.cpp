@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 // stop and reboot.
+#include <algorithm>
+
 #include "core/base/log.hpp"
 #include "core/base/text.hpp"
 #include "core/sys/host.hpp"
@@ -45,16 +47,42 @@ bool can_do_without(const Error &error) {
   return error.is(sys::kNoSpace) || error.is(sys::kReadOnly) || error.is(sys::kIo);
 }
 
+/// Its instance can't be read any more, for its storage or its name is gone, but the guest is noted here:
+/// that can be ended all the same. `why` is the answer when there is none.
+Result<Plan> stop_lost(const Manager &manager, const StopSpec &spec, const Error &why, bool dry_run) {
+  auto guests = noted_guests(manager.settings);
+  if (!guests) return why;
+  const auto guest = std::find_if(guests->begin(), guests->end(),
+                                  [&](const GuestRecord &noted) { return noted.name == spec.name; });
+  if (guest == guests->end()) return why;
+  auto status = status_of(manager, *guest);
+  if (!status) return status.error();
+  const Plan plan{cat("stop the guest of ", spec.name, ", whose instance can't be read")};
+  if (dry_run) return plan;
+  auto down =
+      status->there() ? bring_down(manager, *guest, *status, spec) : destroy(manager, *guest, guest->uuid);
+  if (down) down = drop_guest(manager.settings, guest->uuid);
+  if (!down) return down.error();
+  log::warn(cat(why.message(), "; its guest is ended, 'vbd cluster verify --repair' takes its disks back"));
+  return plan;
+}
+
+bool is_lost(const Error &error) {
+  return error.is(kInstanceNotFound) || error.is(kUnreachable);
+}
+
 Result<Plan> do_stop(const Manager &manager, const StopSpec &spec, bool dry_run) {
   std::optional<GuestRecord> guest;
   if (dry_run) {
     auto entry = find_settled(manager, spec.name, true);
+    if (!entry && is_lost(entry.error())) return stop_lost(manager, spec, entry.error(), true);
     if (!entry) return entry.error();
     auto status = look(manager, entry->record, guest);
     if (!status) return status.error();
     return status->there() ? Plan{cat("stop ", spec.name)} : Plan{};
   }
   auto work = open_work(manager, spec.name);
+  if (!work && is_lost(work.error())) return stop_lost(manager, spec, work.error(), false);
   if (!work) return work.error();
   if (auto here = check_here(manager, work->record); !here) return here.error();
   auto status = look(manager, work->record, guest);

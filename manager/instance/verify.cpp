@@ -1,14 +1,18 @@
 // SPDX-License-Identifier: MIT
 // cluster verify: what the pointers, the directories and the images say about each other. Each problem is
 // found before it is repaired, so that a dry run and a real one tell the same.
+#include <algorithm>
 #include <functional>
 #include <map>
+#include <set>
 
 #include "core/base/log.hpp"
 #include "core/base/text.hpp"
 #include "core/image/image.hpp"
 #include "core/sys/files.hpp"
 #include "core/sys/host.hpp"
+#include "manager/instance/guest_record.hpp"
+#include "manager/instance/live.hpp"
 #include "manager/instance/settle.hpp"
 #include "manager/instance/site.hpp"
 #include "manager/instance/storage.hpp"
@@ -38,6 +42,8 @@ class Verify {
   void check_claim(const InstanceRecord &record);
   void check_disk(const InstanceRecord &record, const DiskRecord &disk);
   void check_size(const InstanceRecord &record, const DiskRecord &disk, const std::string &path);
+  void check_guests();
+  [[nodiscard]] bool has_guest(const std::string &name) const;
   void check_orphans(const std::vector<std::string> &directories);
   void check_orphan(const std::string &path, const InstanceRecord &record);
 
@@ -47,6 +53,7 @@ class Verify {
   bool repair_, rebuild_;
   std::map<std::string, std::string> known_uuids_, known_names_;  ///< -> directory
   std::set<std::string> known_directories_;
+  std::set<std::string> readable_uuids_;
   std::vector<Problem> problems_;
 };
 
@@ -68,10 +75,12 @@ void Verify::check_entry(const Entry &entry) {
   if (!record.uuid.empty()) known_uuids_[record.uuid] = record.directory;
   known_names_[record.name] = record.directory;
   known_directories_.insert(record.directory);
+  if (entry.state != State::unreachable) readable_uuids_.insert(record.uuid);
   switch (entry.state) {
     case State::unreachable:
       // Only a pointer is lost when the storage is merely not mounted, and --rebuild finds it again.
-      return report(where, cat("pointer without an instance: ", entry.reason), repair_ && entry.missing,
+      return report(where, cat("pointer without an instance: ", entry.reason),
+                    repair_ && entry.missing && !has_guest(record.name),
                     [&] { return catalog_.remove_pointer(record.name); });
     case State::interrupted:
       return report(where, cat("interrupted: ", entry.reason), repair_, [&]() -> Result<void> {
@@ -197,6 +206,21 @@ void Verify::check_orphans(const std::vector<std::string> &directories) {
   }
 }
 
+/// After all instances are known.
+void Verify::check_guests() {
+  for (const LostGuest &guest : lost_guests(manager_, readable_uuids_)) {
+    report(cat("instance ", text::printable(guest.name)), guest.what, repair_ && guest.ended,
+           [&] { return forget_guest(manager_, guest); });
+  }
+}
+
+/// A pointer leads to the guest that still runs.
+bool Verify::has_guest(const std::string &name) const {
+  const auto guests = noted_guests(settings_);
+  return guests && std::any_of(guests->begin(), guests->end(),
+                               [&](const GuestRecord &guest) { return guest.name == name; });
+}
+
 Result<std::vector<Problem>> Verify::run() {
   std::optional<sys::OperationLock> names;
   if (repair_ || rebuild_) {
@@ -210,6 +234,7 @@ Result<std::vector<Problem>> Verify::run() {
   const Walk walk = walk_storage(settings_);
   for (const auto &path : walk.silent) report(path, "its storage does not answer");
   check_orphans(walk.instances);
+  check_guests();
   for (const auto &path : walk.leftovers) {
     report(path, "directory of a killed run", repair_, [&] { return remove_leftover(settings_, path); });
   }

@@ -192,9 +192,9 @@ class NoSpaceDisks(Base):
                               stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120,
                               env=self.environment())
 
-    def refuse(self, words, check):
+    def refuse(self, words, check, all_calls=CALLS):
         """check(rc) after each refusal; rc 0: it went well all the same."""
-        for calls, error in self.CALLS:
+        for calls, error in all_calls:
             if support.SANITIZED and calls == "write":
                 continue  # the sanitizers ask the kernel about memory with it
 
@@ -246,6 +246,30 @@ class NoSpaceDisks(Base):
             self.assertIn(now - size[0], (0, MiB))
             size[0] = now
         self.refuse(("instance", "grow-disk", "inst", "0", "1M"), check)
+
+    def test_add_with_adopt(self):
+        """Whatever is refused, the image is where it was, and nothing else is there."""
+        other, data = os.path.join(self.storage, "other.img"), os.urandom(65536)
+        with open(other, "wb") as f:
+            f.write(data)
+        before = self.snapshot(self.storage)
+
+        def check(rc):
+            # 1 and yet done: what could not be written was the answer.
+            done = rc == 0 or self.vbd_json("instance", "list")["instances"]
+            if done:
+                self.assertEqual(self.content(self.path("sda")), data)
+                self.vbd("instance", "remove", "--yes", "--keep-files", "inst")
+                if not os.path.exists(other):
+                    os.rename(self.path("sda"), other)
+                else:
+                    os.unlink(self.path("sda"))
+                os.rmdir(os.path.join(self.storage, "inst"))
+            left = {p: s for p, s in self.snapshot(self.storage).items() if not p.endswith(".vbdkit.lock")}
+            self.assertEqual(left, before)
+            self.assertEqual(self.vbd_json("instance", "list")["instances"], [])
+        self.refuse(("instance", "add", "-t", "file:", "--disk", f"0:adopt={other}", "--no-start", "inst"), check,
+                    (("write", "ENOSPC"), ("renameat2", "ENOSPC"), ("fdatasync", "EIO")))
 
 
 if __name__ == "__main__":

@@ -208,9 +208,40 @@ class Script(Live):
         os.rename(saved, os.path.join(self.storage, "b", "sda"))
         self.assertEqual(self.vbd("instance", "start", "--all").stdout, "instance b: running\n")
         os.kill([pid for pid in self.guests() if "name=b" in self.command(pid)][0], signal.SIGKILL)
+        while self.states()["b"][0] == "running":
+            time.sleep(0.05)
         self.assertEqual(self.vbd("instance", "reboot", "--all").stdout, "instance a: rebooted\ninstance c: rebooted\n")
         self.assertEqual(self.vbd("instance", "stop", "--all", "--force").stdout,
                          "instance a: stopped\ninstance b: stopped\ninstance c: stopped\n")
+        self.assert_nothing_left()
+
+    def test_storage_that_is_gone_does_not_keep_a_guest(self):
+        self.add()
+        self.vbd("instance", "start", "web1")
+        home, away = os.path.join(self.storage, "web1"), os.path.join(self.dir, "away")
+        os.rename(home, away)
+        problems = self.vbd_json("cluster", "verify", "--repair", rc=1)["problems"]
+        self.assertIn({"where": "instance web1", "repaired": False,
+                       "what": "its guest runs, and its instance can't be read: 'vbd instance stop web1' ends it"}, problems)
+        self.assertEqual(self.states()["web1"][0], "unreachable")  # its pointer stays
+        done = self.vbd("instance", "stop", "web1")
+        self.assertIn("its guest is ended, 'vbd cluster verify --repair' takes its disks back", done.stderr)
+        self.assertEqual(self.guests(), [])
+        os.rename(away, home)
+        self.assertEqual(self.states()["web1"][0], "error")
+        self.vbd("instance", "stop", "web1")
+        self.assertEqual(self.states(), {"web1": ("stopped", None)})
+        self.assert_nothing_left()
+
+    def test_what_is_left_of_a_guest_that_nobody_knows(self):
+        self.add()
+        self.vbd("instance", "start", "web1")
+        shutil.rmtree(os.path.join(self.storage, "web1"))
+        os.kill(self.guests()[0], signal.SIGKILL)
+        for _ in range(2):
+            self.vbd("cluster", "verify", "--repair", rc=None)
+        self.assertEqual(self.vbd("cluster", "verify").stdout, "no problems found\n")
+        self.assertEqual(os.listdir(os.path.join(self.run_dir, "instances")), [])
         self.assert_nothing_left()
 
     def test_info_and_config_of_all(self):
