@@ -100,8 +100,8 @@ Result<Outcome> remove(Session &session) {
 }
 
 constexpr ArgumentSpec kInstance[] = {{"NAME", "an instance", true, Meaning::instance}};
-constexpr ArgumentSpec kNewName[] = {{"NAME", "the new instance's name"}};
-constexpr ArgumentSpec kExport[] = {{"NAME", "an export"}};
+constexpr ArgumentSpec kNewName[] = {{"NAME", "the new instance's name", true, Meaning::exported}};
+constexpr ArgumentSpec kExport[] = {{"NAME", "an export", true, Meaning::exported}};
 
 constexpr OptionSpec kExportOptions[] = {
     {"--mode", Takes::value, "MODE",
@@ -124,7 +124,7 @@ constexpr std::string_view kExportExamples[] = {
 };
 constexpr OptionSpec kImportOptions[] = {
     {"--src-dir", Takes::value, "DIR", "the export: a name in EXPORT_DIR or a full path; default: NAME", "",
-     false, Meaning::file},
+     false, Meaning::exported},
     {"-t,--disk-template", Takes::value, "file:WORDS", "as of instance add; overrides what the export says"},
     {"--disk", Takes::values, "N:size=SIZE,...",
      "as of instance add; a disk may become larger or another filetype"},

@@ -6,6 +6,7 @@
 #include "cli/session.hpp"
 #include "cli/words.hpp"
 #include "core/base/text.hpp"
+#include "core/sys/components.hpp"
 
 namespace vbd::cli {
 namespace {
@@ -37,6 +38,19 @@ Candidates instance_names(const Session &session) {
   return out;
 }
 
+Candidates export_names(const Session &session) {
+  Candidates out;
+  const auto directory = sys::open_directory(session.settings().export_dir);
+  if (!directory) return out;
+  const auto names = sys::list_dir(directory->get());
+  if (!names) return out;
+  for (const std::string &name : *names) {
+    const auto info = sys::file_info_at(directory->get(), name);
+    if (info && info->is_directory() && check_instance_name(name)) out.push_back(name);
+  }
+  return out;
+}
+
 Candidates constants(Session &session, bool filetypes_only) {
   Candidates out;
   for (const plugin::Listed &plugin : session.registry().list()) {
@@ -50,6 +64,7 @@ Candidates values_of(Meaning meaning, Arguments arguments) {
   Session session(std::move(arguments));
   if (!session.load()) return {};
   if (meaning == Meaning::instance) return instance_names(session);
+  if (meaning == Meaning::exported) return export_names(session);
   return constants(session, meaning == Meaning::filetype);
 }
 

@@ -16,7 +16,7 @@ struct Outcome;
 enum class Takes { nothing, value, values, count };
 
 /// What completes a value, besides `choices`.
-enum class Meaning { text, file, instance, filetype, plugin, verb };
+enum class Meaning { text, file, instance, exported, filetype, plugin, verb };
 
 struct OptionSpec {
   std::string_view names;  ///< "-y,--yes": the long one is the key

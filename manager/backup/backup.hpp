@@ -16,6 +16,7 @@ namespace vbd::backup {
 
 inline constexpr ErrorKind kRunning{"backup.running", Exit::busy};
 inline constexpr ErrorKind kCannotSnapshot{"backup.snapshot", Exit::refused};
+inline constexpr ErrorKind kNoDisks{"backup.no_disks", Exit::refused};
 inline constexpr ErrorKind kNeedsOs{"backup.needs_os", Exit::refused};
 inline constexpr ErrorKind kBackupUsage{"usage.backup", Exit::usage};
 

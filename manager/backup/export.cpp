@@ -36,6 +36,10 @@ Result<void> check_words(const Manager &manager, const ExportSpec &spec) {
 }
 
 Result<void> check_state(const Manager &manager, const InstanceRecord &record, const ExportSpec &spec) {
+  if (record.disks.empty()) {
+    return Error(kNoDisks, cat("instance ", record.name, ": has no disk, and nothing to export"),
+                 cat("what is known of it is in ", record.directory, "/", instance::kInstanceFile));
+  }
   if (spec.live) return {};
   auto down = instance::check_down(manager, record);
   if (down || !down.error().is(instance::kRunning)) return down;

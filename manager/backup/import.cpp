@@ -99,6 +99,17 @@ Result<void> fill_raw(const Manager &manager, plugin::Plugin &plugin, const Impo
   return fill_from(manager.settings, plugin, path, *source, dump, true, watch);
 }
 
+/// The guest's files follow to another name. A script that fails leaves a guest that is whole: Ganeti too
+/// only says so.
+Result<void> tell_name(const os::Call &call, const os::Guest &guest, const ImportPlan &plan) {
+  if (guest.record.name == plan.source.description.name) return {};
+  auto renamed = os::run_rename(call, *plan.definition, guest, plan.source.description.name);
+  if (renamed || !renamed.error().is(os::kScriptFailed)) return renamed;
+  log::warn(
+      cat("instance ", guest.record.name, ": ", renamed.error().message(), "; ", renamed.error().hint()));
+  return {};
+}
+
 /// Through the import script, with all disks attached; what it wrote is on disk when this returns.
 Result<void> fill_by_scripts(const Manager &manager, const instance::Site &site, const InstanceRecord &record,
                              const ImportPlan &plan, const Watch &watch) {
@@ -106,16 +117,17 @@ Result<void> fill_by_scripts(const Manager &manager, const instance::Site &site,
       manager, site, record, [&](const os::Call &call, const os::Guest &guest) -> Result<void> {
         auto dumps = ScriptDumps::begin(call, *plan.definition, guest);
         if (!dumps) return dumps.error();
-        return in_parallel(plan.dumps.size(), watch, [&](std::size_t i, const Watch &part) {
+        auto restored = in_parallel(plan.dumps.size(), watch, [&](std::size_t i, const Watch &part) {
           const Dump &dump = plan.dumps[i];
           if (dump.name.empty()) return Result<void>();
           Result<void> failed;
           const auto source = source_of(dump, failed);
           if (!source) return failed;
-          auto restored = (*dumps)->restore(
+          auto read = (*dumps)->restore(
               i, *source, [&dump](const Moved &moved) { return check_digest(dump, moved); }, part);
-          return at_unless_script(restored, plan.source.path);
+          return at_unless_script(read, plan.source.path);
         });
+        return restored ? tell_name(call, guest, plan) : restored;
       });
   for (std::size_t i = 0; i < record.disks.size() && done; ++i) {
     const std::string path = instance::logical_id(record, record.disks[i]).path;

@@ -230,6 +230,11 @@ Result<void> plan_script(const Manager &manager, ImportPlan &plan) {
                      plan.add.os, ", and only its import script can read it: ", good.error().message()),
                  "install that definition; --raw where its dumps are the disks' bytes");
   }
+  plan.lines.push_back(cat("run ", definition->script("import"), " on the attached disks"));
+  if (plan.add.name != plan.source.description.name) {
+    plan.lines.push_back(cat("run ", definition->script("rename"), ", for it was called ",
+                             text::printable(plan.source.description.name)));
+  }
   plan.definition = *std::move(definition);
   plan.add.fill_script = "import";
   return {};

@@ -300,6 +300,39 @@ class RoundTrip(Backup):
         self.assertEqual([n for n in os.listdir(self.exports) if n != ".vbdkit.lock"], [])
         self.fails(3, "backup.not_found", "backup", "remove", "--yes", "web1")
 
+    def test_completion(self):
+        def words(*words):
+            return support.run(support.VBD, "__complete", "backup", words[0], "--config", self.config, *words[1:]).stdout.split()
+        self.assertEqual(words("import", "w"), [])
+        self.add("web1", "size=1M")
+        self.vbd("backup", "export", "web1")
+        os.mkdir(os.path.join(self.exports, "not a name"))
+        for given in (("import", ""), ("import", "--src-dir", "w"), ("remove", "we")):
+            self.assertEqual(words(*given), ["web1"], given)
+        self.assertEqual(words("import", "--src-dir", "/"), [])  # then the shell has paths
+
+    def test_odd_instances(self):
+        """Odd values, a size that is no whole MiB, many disks; no disk at all."""
+        self.vbd("instance", "add", "-t", "file:driver=loop", "--disk", "0:size=1.5M", "--net", "0:mac=aa:00:00:01:02:05,name=wan",
+                 "-H", "kernel_args=root=/dev/sda1 l\u00f6we%20\\,x", "--no-start", "web1")
+        self.vbd("backup", "export", "web1")
+        self.vbd("backup", "import", "--src-dir", "web1", "--mac", "generate", "web2")
+        one, two = (self.vbd_json("instance", "info", name) for name in ("web1", "web2"))
+        self.assertEqual(one["hypervisor"], two["hypervisor"])
+        self.assertEqual(two["disks"][0]["size"], 1536 * 1024)
+        self.add("web3", *["size=0.5M"] * 18)  # more than Ganeti takes
+        self.vbd("backup", "export", "web3")
+        self.vbd("backup", "import", "--src-dir", "web3", "web4")
+        self.assertEqual([d["vdev"] for d in self.vbd_json("instance", "info", "web4")["disks"]],
+                         [d["vdev"] for d in self.vbd_json("instance", "info", "web3")["disks"]])
+        for name in ("w\u00e9b", "a,b", "../web1", "", "x" * 300):
+            self.fails(2, "usage.name", "backup", "export", name)
+            self.fails(2, "usage.name", "backup", "import", "--src-dir", "web1", name)
+        self.fails(2, "usage.name", "backup", "import", "--src-dir", "a,b", "web5")
+        self.vbd("instance", "modify", "--disk", "remove", "--yes", "web2")
+        self.assertEqual(self.vbd_json("instance", "info", "web2")["disks"], [])
+        self.fails(5, "backup.no_disks", "backup", "export", "web2")
+
     def test_again(self):
         self.add("web1", "size=1M")
         self.vbd("backup", "export", "web1")
