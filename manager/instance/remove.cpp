@@ -8,6 +8,7 @@
 #include "core/base/log.hpp"
 #include "core/base/text.hpp"
 #include "core/image/image.hpp"
+#include "core/sys/components.hpp"
 #include "core/sys/files.hpp"
 #include "core/sys/host.hpp"
 #include "core/sys/usage.hpp"
@@ -138,6 +139,20 @@ Result<Plan> remove_orphans(const Manager &manager, const RemoveSpec &spec, bool
   return plan;
 }
 
+/// What the catalog does not list is not ours to delete.
+void say_what_stays(const InstanceRecord &record) {
+  auto directory = sys::open_directory(record.directory);
+  if (!directory) return;
+  auto names = sys::list_dir(directory->get());
+  if (!names || names->empty()) return;
+  constexpr std::size_t kMost = 5;
+  std::string shown;
+  for (std::size_t i = 0; i < std::min(kMost, names->size()); ++i)
+    shown += cat(i == 0 ? "" : ", ", text::printable((*names)[i]));
+  if (names->size() > kMost) shown += cat(" and ", names->size() - kMost, " more");
+  log::warn(cat(record.directory, ": stays, for it also has ", shown));
+}
+
 }  // namespace
 
 Result<void> check_all_unused(const Manager &manager, const InstanceRecord &record, bool assume_unused) {
@@ -217,6 +232,7 @@ Result<Plan> remove(const Manager &manager, const RemoveSpec &spec, bool dry_run
       cat("instance remove ", spec.name, " in ", record.directory, spec.keep_files ? ", files kept" : ""),
       done ? "done" : done.error().message());
   if (!done) return done.error();
+  if (!spec.keep_files) say_what_stays(record);
   return plan;
 }
 

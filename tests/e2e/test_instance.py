@@ -122,7 +122,8 @@ class Add(Sandbox):
         stranger = os.path.join(self.storage, "instance2", "notes.txt")
         with open(stranger, "w") as f:
             f.write("keep me")
-        self.vbd("instance", "remove", "--yes", "instance2")
+        done = self.vbd("instance", "remove", "--yes", "instance2")
+        self.assertEqual(done.stderr, f"vbd: warning: {self.storage}/instance2: stays, for it also has notes.txt\n")
         self.assertTrue(os.path.exists(stranger))
         self.assertFalse(os.path.exists(os.path.join(self.storage, "instance2", "sda")))
         self.fails(3, "instance.not_found", "instance", "info", "instance2")
