@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: MIT
 // vbd node: this host, and those that the configuration names
+#include <vector>
+
+#include "cli/node_verbs.hpp"
 #include "cli/nouns.hpp"
 #include "cli/report/report.hpp"
 #include "cli/session.hpp"
@@ -132,7 +135,12 @@ constexpr VerbSpec kVerbs[] = {
 }  // namespace node_file
 
 std::span<const VerbSpec> node_verbs() {
-  return node_file::kVerbs;
+  static const std::vector<VerbSpec> verbs = [] {
+    std::vector<VerbSpec> all(std::begin(node_file::kVerbs), std::end(node_file::kVerbs));
+    all.insert(all.begin() + 2, node_verify_verb());
+    return all;
+  }();
+  return verbs;
 }
 
 }  // namespace vbd::cli

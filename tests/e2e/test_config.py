@@ -127,6 +127,39 @@ class Plugins(Sandbox):
             done = self.vbd("plugin", "check", os.path.join(self.shipped, name))
             self.assertEqual(done.stdout, name[:-3].replace("-", "_").upper() + ": usable\n")
 
+    def test_node_verify(self):
+        def checks(rc=0):
+            return {c["what"]: (c["level"], c["problem"]) for c in self.vbd_json("node", "verify", rc=rc)["checks"]}
+        # A script that stands for a hypervisor which is there.
+        profile = os.path.join(self.dir, "mine.yaml")
+        with open(profile, "w") as f:
+            f.write("summary: one\ndialect: none\nquote: shell-args\ndevice_disk: '{node}'\nconfig: |\n  {name}\n"
+                    "commands:\n  guest: process\n  start: [/bin/true, '{config}']\n")
+        self.write_config(f"hypervisor: {profile}\n")
+        good = checks()
+        self.assertEqual(set(good.values()), {("good", None)})
+        self.assertLessEqual({"plugin FD_LOOP", "plugin FT_QCOW", f"directory {self.storage}"}, set(good))
+        self.write_config(f"hypervisor: {profile}\nallowed_dirs: [{self.storage}, {self.dir}/none]\nplugin_dirs: [{self.plugins}]\n"
+                          "plugins: {FD_BLKTAP: {backend: nosuch}, FD_GONE: {a: b}}\nnodes: {node2: {ssh: root@node2}}\n")
+        self.put("fd-copy.so")
+        os.chmod(self.storage, 0o777)
+        bad = {what: problem for what, (level, problem) in checks(rc=1).items() if level == "problem"}
+        self.assertEqual(set(bad), {"plugin FD_BLKTAP", "plugin FD_GONE", "plugin FD_COPY", f"directory {self.storage}",
+                                    f"directory {self.dir}/none"})
+        self.assertIn("auto|tapctl|xl|qsd", bad["plugin FD_BLKTAP"])
+        self.assertIn("fd-gone.so", bad["plugin FD_GONE"])
+        self.assertEqual(bad[f"directory {self.dir}/none"], "does not exist")
+        self.assertIn(f"problem: directory {self.dir}/none: does not exist\n", self.vbd("node", "verify", "node1", rc=1).stdout)
+        self.assertIn("another host", self.fails(5, "node.other_host", "node", "verify", "node2"))
+        self.fails(3, "node.not_found", "node", "verify", "node3")
+        os.chmod(self.storage, 0o755)
+        with open(profile, "a") as f:
+            f.write("  needs: [/nonexistent/hypervisor]\n")
+        self.write_config(f"hypervisor: {profile}\n")
+        level, problem = checks()[f"hypervisor {profile}"]
+        self.assertEqual(level, "note")
+        self.assertIn("/nonexistent/hypervisor", problem)
+
     def test_check_says_why_not(self):
         target = self.put("fd-copy.so")
         checked = self.vbd_json("plugin", "check", target, rc=5)

@@ -179,6 +179,7 @@ class Json(Sandbox):
         self.ok("config check")
         self.ok("node list")
         self.ok("node info")
+        self.ok("node verify")
 
     def more(self):
         with open(self.config) as f:
