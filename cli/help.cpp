@@ -12,6 +12,26 @@ namespace {
 
 using Rows = std::vector<std::pair<std::string, std::string>>;
 
+constexpr std::size_t kColumns = 110;
+
+/// Words over as many lines as they need, all but the first behind `indent` blanks.
+std::string wrapped(const std::string &text, std::size_t indent) {
+  std::string out;
+  std::size_t column = indent;
+  for (const std::string &word : text::split(text, ' ')) {
+    if (column > indent && column + 1 + word.size() > kColumns) {
+      out += "\n" + std::string(indent, ' ');
+      column = indent;
+    } else if (column > indent) {
+      out += ' ';
+      ++column;
+    }
+    out += word;
+    column += word.size();
+  }
+  return out;
+}
+
 std::string table(const Rows &rows) {
   constexpr std::size_t kWidest = 30;  // a longer left side gets a line of its own
   std::size_t width = 0;
@@ -21,7 +41,7 @@ std::string table(const Rows &rows) {
     out += "  " + left;
     if (left.size() > width) out += "\n  " + std::string(width, ' ');
     if (left.size() <= width) out += std::string(width - left.size(), ' ');
-    out += "  " + right + "\n";
+    out += "  " + wrapped(right, width + 4) + "\n";
   }
   return out;
 }

@@ -21,3 +21,18 @@ TEST_CASE("help names everything that the tables have") {
   for (const char *part : {"thing", "disk", "exit codes:", "6  image damaged", "--version"})
     CHECK(all.find(part) != std::string::npos);
 }
+
+TEST_CASE("long help is broken between words, behind its column") {
+  std::string words;
+  for (int i = 0; i < 40; ++i) words += i == 0 ? "word" : " word";
+  const OptionSpec options[] = {{"--long", Takes::nothing, "", words}};
+  VerbSpec verb = toy::kThingVerbs[0];
+  verb.options = options;
+  const std::string help = help_text(toy::kNouns[0], verb);
+  const std::size_t begin = help.find("      --long");
+  REQUIRE(begin != std::string::npos);
+  const std::size_t column = help.find("word", begin) - begin;
+  const std::size_t second = help.find('\n', begin) + 1;
+  CHECK(second - begin <= 111);
+  CHECK(help.substr(second, column + 4) == std::string(column, ' ') + "word");
+}
