@@ -40,6 +40,7 @@ Result<void> check_state(const Manager &manager, const InstanceRecord &record, c
     return Error(kNoDisks, cat("instance ", record.name, ": has no disk, and nothing to export"),
                  cat("what is known of it is in ", record.directory, "/", instance::kInstanceFile));
   }
+  if (auto unclaimed = instance::check_unclaimed(manager, record); !unclaimed) return unclaimed;
   if (spec.live) return {};
   auto down = instance::check_down(manager, record);
   if (down || !down.error().is(instance::kRunning)) return down;
@@ -193,6 +194,7 @@ void end_failed(const Manager &manager, instance::Work &work) {
 Result<Description> do_export(const Manager &manager, const ExportSpec &spec, const Watch &watch) {
   auto work = instance::open_work(manager, spec.name);
   if (!work) return work.error();
+  if (auto good = check_state(manager, work->record, spec); !good) return good.error();
   auto definition = definition_of(manager, work->record, spec);
   if (!definition) return definition.error();
   auto done = write_export(manager, spec, *definition, *work, watch);
