@@ -5,7 +5,6 @@ small process (test_live.py), so that hundreds of runs stay short."""
 
 import json
 import os
-import signal
 import socket
 
 import support
@@ -186,7 +185,7 @@ class KillStop(Base):
     def test_after_the_guest_was_killed(self):
         def prepare():
             self.start()
-            os.kill(self.guests()[0], signal.SIGKILL)
+            self.kill(self.guests()[0])
         self.kill_everywhere(("instance", "stop", "web1"), prepare, self.goes_on, (test_kill.CHANGES,))
 
     def test_what_shall_run_again_does(self):

@@ -69,6 +69,11 @@ class Live(Sandbox):
     def guests(self):
         return [pid for pid in self.our_processes() if self.script in self.command(pid)[1:3]]
 
+    def kill(self, pid):
+        os.kill(pid, signal.SIGKILL)
+        while self.command(pid) != [""] and self.command(pid):
+            time.sleep(0.01)
+
     def command(self, pid):
         try:
             with open(f"/proc/{pid}/cmdline") as f:
@@ -105,11 +110,11 @@ class Script(Live):
     def test_a_killed_guest_is_an_error_until_it_is_started_or_stopped(self):
         self.add()
         self.vbd("instance", "start", "web1")
-        os.kill(self.guests()[0], signal.SIGKILL)
+        self.kill(self.guests()[0])
         self.assertEqual(self.states(), {"web1": ("error", "should run, but has ended")})
         self.assertEqual(self.vbd("instance", "start", "--all").stdout, "instance web1: running\n")
         self.assertEqual(self.states(), {"web1": ("running", None)})
-        os.kill(self.guests()[0], signal.SIGKILL)
+        self.kill(self.guests()[0])
         self.vbd("instance", "stop", "web1")
         self.assertEqual(self.states(), {"web1": ("stopped", None)})
         self.assert_nothing_left()
@@ -207,9 +212,7 @@ class Script(Live):
         self.assertEqual({n: s for n, (s, _) in self.states().items()}, {"a": "running", "b": "error", "c": "running"})
         os.rename(saved, os.path.join(self.storage, "b", "sda"))
         self.assertEqual(self.vbd("instance", "start", "--all").stdout, "instance b: running\n")
-        os.kill([pid for pid in self.guests() if "name=b" in self.command(pid)][0], signal.SIGKILL)
-        while self.states()["b"][0] == "running":
-            time.sleep(0.05)
+        self.kill([pid for pid in self.guests() if "name=b" in self.command(pid)][0])
         self.assertEqual(self.vbd("instance", "reboot", "--all").stdout, "instance a: rebooted\ninstance c: rebooted\n")
         self.assertEqual(self.vbd("instance", "stop", "--all", "--force").stdout,
                          "instance a: stopped\ninstance b: stopped\ninstance c: stopped\n")
@@ -237,7 +240,7 @@ class Script(Live):
         self.add()
         self.vbd("instance", "start", "web1")
         shutil.rmtree(os.path.join(self.storage, "web1"))
-        os.kill(self.guests()[0], signal.SIGKILL)
+        self.kill(self.guests()[0])
         for _ in range(2):
             self.vbd("cluster", "verify", "--repair", rc=None)
         self.assertEqual(self.vbd("cluster", "verify").stdout, "no problems found\n")
