@@ -57,14 +57,15 @@ Result<Plan> stop_lost(const Manager &manager, const StopSpec &spec, const Error
   if (guest == guests->end()) return why;
   auto status = status_of(manager, *guest);
   if (!status) return status.error();
-  const Plan plan{cat("stop the guest of ", spec.name, ", whose instance can't be read")};
-  if (dry_run) return plan;
+  if (dry_run) return Plan{cat("stop the guest of ", spec.name, ", whose instance can't be read")};
   auto down =
       status->there() ? bring_down(manager, *guest, *status, spec) : destroy(manager, *guest, guest->uuid);
   if (down) down = drop_guest(manager.settings, guest->uuid);
   if (!down) return down.error();
-  log::warn(cat(why.message(), "; its guest is ended, 'vbd cluster verify --repair' takes its disks back"));
-  return plan;
+  return Error(ErrorKind{why.id(), why.exit()},
+               cat("instance ", spec.name, ": its guest is ended, but ", why.message()),
+               cat("'vbd instance stop ", spec.name,
+                   "' again when its storage is back; 'vbd cluster verify --repair' takes its disks back"));
 }
 
 bool is_lost(const Error &error) {
