@@ -98,7 +98,8 @@ Result<void> check_values(const OptionSpec &spec, const std::vector<std::string>
     return Error{kBadValue, text::cat("--", key_of(spec), " is given more than once"), hint};
   }
   const bool nothing = std::find(values.begin(), values.end(), "") != values.end();
-  if (nothing && spec.meaning == Meaning::file) return empty_path(text::cat("--", key_of(spec)), hint);
+  const bool is_path = spec.meaning == Meaning::file || spec.meaning == Meaning::exported;
+  if (nothing && is_path) return empty_path(text::cat("--", key_of(spec)), hint);
   if (spec.choices.empty()) return {};
   const std::vector<std::string> choices = text::split(spec.choices, '|');
   for (const std::string &value : values) {
