@@ -3,7 +3,9 @@
 """Debian's guest OS definitions as they are packaged: ganeti-instance-debootstrap and ganeti-os-noop. Installs through
 the mirror that this host's apt uses, in minutes: only with VBD_SLOW set (./dev slow)."""
 
+import hashlib
 import os
+import stat
 import subprocess
 import urllib.request
 
@@ -72,14 +74,55 @@ class Debian(Sandbox):
         self.vbd("disk", "umount", disk, place)
         self.assert_nothing_left()
 
+    def tree(self, name):
+        """{path: (mode, owner, link or content)} of the filesystem on disk 0."""
+        info = self.vbd_json("instance", "info", name)
+        disk = '[%s, %s, "%s"]' % tuple(info["disks"][0]["logical_id"])
+        place = os.path.join(self.dir, "mnt")
+        self.vbd("disk", "mount", "--read-only", disk, place)
+        seen = {}
+        for folder, names, leaves in os.walk(place):
+            for leaf in names + leaves:
+                path = os.path.join(folder, leaf)
+                st = os.lstat(path)
+                what = os.readlink(path) if stat.S_ISLNK(st.st_mode) else st.st_rdev
+                if stat.S_ISREG(st.st_mode):
+                    with open(path, "rb") as f:
+                        what = hashlib.sha256(f.read()).hexdigest()
+                seen[os.path.relpath(path, place)] = (st.st_mode, st.st_uid, st.st_gid, what)
+        self.vbd("disk", "umount", disk, place)
+        return seen
+
+    def export_and_import(self, name):
+        """Through the definition's own scripts, which use dump and restore."""
+        if not support.have("dump"):
+            support.skip(self.id(), "needs Debian's dump")
+        before = self.tree(name)
+        self.assertGreater(len(before), 5000)
+        done = self.in_own_mounts("backup", "export", name)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.vbd("instance", "remove", "--yes", name)
+        for copy in (name, name + "-copy"):
+            done = self.in_own_mounts("backup", "import", "--src-dir", name, "--no-start", copy)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            after = self.tree(copy)
+            changed = {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)}
+            # The import script makes a filesystem, and writes its new UUID there; restore(8) leaves its table.
+            self.assertEqual(changed, {"etc/fstab", "restoresymtable"})
+        self.vbd("instance", "remove", "--yes", name + "-copy")
+        self.assert_nothing_left()
+
     def test_debootstrap(self):
         site = mirror()
         if site is None:
             support.skip(self.id(), "no mirror of apt's sources answers")
         self.configure(site)
         self.install("loop-raw", "file:driver=loop")
-        self.write_config(f"log_dir: {self.dir}/log\nplugins: {{FD_BLKTAP: {{backend: qsd}}}}\n")
+        self.write_config(f"log_dir: {self.dir}/log\nexport_dir: {self.dir}/export\nplugins: {{FD_BLKTAP: {{backend: qsd}}}}\n")
         self.install("blktap-qcow", "file:driver=blktap,filetype=qcow")
+        for name in ("loop-raw", "blktap-qcow"):
+            with self.subTest(name):
+                self.export_and_import(name)
         # The definition's rename script writes the new name into the guest.
         done = self.in_own_mounts("instance", "rename", "loop-raw", "renamed")
         self.assertEqual(done.returncode, 0, done.stderr)
