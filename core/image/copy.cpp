@@ -23,7 +23,9 @@ Result<bool> are_alike(const OpenImage &source, const OpenImage &target) {
 Result<bool> share_all(const OpenImage &source, const OpenImage &target) {
   const auto alike = are_alike(source, target);
   if (!alike || !*alike) return alike;
-  return sys::clone_whole({source.fd(), target.fd(), source.path(), target.path()});
+  auto shared = sys::clone_whole(source.fd(), target.fd());
+  if (!shared) return shared.error().at(text::printable(target.path()));
+  return shared;
 }
 
 /// A writer that keeps to no lock.

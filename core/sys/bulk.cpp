@@ -2,12 +2,10 @@
 #include "core/sys/bulk.hpp"
 
 #include <fcntl.h>
-#include <linux/fs.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/epoll.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -151,15 +149,6 @@ Result<DataRange> next_data(int fd, std::uint64_t offset) {
   const off_t end = ::lseek(fd, begin, SEEK_HOLE);
   if (end < 0) return errno_error("look for a hole", errno);
   return DataRange{static_cast<std::uint64_t>(begin), static_cast<std::uint64_t>(end)};
-}
-
-Result<bool> clone_file(int from, int to) {
-  while (::ioctl(to, FICLONE, from) != 0) {
-    if (errno == EINTR) continue;
-    if (cannot(errno)) return false;
-    return errno_error("share the blocks of a file", errno);
-  }
-  return true;
 }
 
 Result<Fd> open_nameless(int directory) {

@@ -38,9 +38,6 @@ struct DataRange {
 };
 [[nodiscard]] Result<DataRange> next_data(int fd, std::uint64_t offset);
 
-/// `to` becomes a copy of the whole of `from` that shares its blocks (FICLONE): false where the filesystem
-/// can't, or they lie on different ones.
-[[nodiscard]] Result<bool> clone_file(int from, int to);
 /// A new file without a name in a directory: it goes with its descriptor. False descriptor (none) where the
 /// filesystem can't.
 [[nodiscard]] Result<Fd> open_nameless(int directory);

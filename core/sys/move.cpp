@@ -53,10 +53,10 @@ auto until_done(Call &&call) {
 
 }  // namespace
 
-Result<bool> clone_whole(const Way &way) {
-  if (until_done([&] { return ::ioctl(way.to, FICLONE, way.from); }) == 0) return true;
+Result<bool> clone_whole(int from, int to) {
+  if (until_done([&] { return ::ioctl(to, FICLONE, from); }) == 0) return true;
   if (not_possible(errno)) return false;
-  return file_error("share the content with", way.to_name, errno);
+  return errno_error("share the content of a file", errno);
 }
 
 Result<bool> clone_range(const Way &way, std::uint64_t from, std::uint64_t length, std::uint64_t to) {

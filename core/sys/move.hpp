@@ -16,9 +16,9 @@ struct Way {
   std::string from_name, to_name;
 };
 
-/// The whole content, its size included, shared until one of them is written (FICLONE). False: these files
-/// can't share; nothing was changed.
-[[nodiscard]] Result<bool> clone_whole(const Way &way);
+/// The whole content, its size included, shared until one of them is written (FICLONE of ioctl_ficlone(2)).
+/// False: these files can't share; nothing was changed.
+[[nodiscard]] Result<bool> clone_whole(int from, int to);
 /// A range likewise (FICLONERANGE); offsets and length are multiples of the filesystem's block.
 [[nodiscard]] Result<bool> clone_range(const Way &way, std::uint64_t from, std::uint64_t length,
                                        std::uint64_t to);

@@ -2,8 +2,6 @@
 #include "core/sys/take_file.hpp"
 
 #include <fcntl.h>
-#include <linux/fs.h>
-#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -13,22 +11,6 @@
 #include "core/base/text.hpp"
 
 namespace vbd::sys {
-
-Result<bool> share_content(int from, int to) {
-  if (::ioctl(to, FICLONE, from) == 0) return true;
-  switch (errno) {
-    case EOPNOTSUPP:
-    case EXDEV:
-    case EINVAL:
-    case ENOTTY:
-    case ENOSYS:
-    case EPERM:
-    case ETXTBSY:
-      return false;
-    default:
-      return errno_error("share the content of a file", errno);
-  }
-}
 
 Result<void> move_file_at(int from_directory, const std::string &from, int to_directory,
                           const std::string &to) {

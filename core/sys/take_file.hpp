@@ -11,9 +11,6 @@ namespace vbd::sys {
 
 inline constexpr ErrorKind kCrossDevice{"path.other_filesystem", Exit::refused};
 
-/// The content of `from`, shared until one of them is written (FICLONE of ioctl_ficlone(2)). False: these two
-/// can't share, and nothing was changed.
-[[nodiscard]] Result<bool> share_content(int from, int to);
 /// Moved within a filesystem, never replacing (kExists), both directories made durable. kCrossDevice.
 [[nodiscard]] Result<void> move_file_at(int from_directory, const std::string &from, int to_directory,
                                         const std::string &to);

@@ -7,6 +7,7 @@
 #include "core/sys/bulk.hpp"
 #include "core/sys/components.hpp"
 #include "core/sys/files.hpp"
+#include "core/sys/move.hpp"
 #include "manager/instance/site.hpp"
 
 namespace vbd::backup {
@@ -38,7 +39,7 @@ Result<sys::Fd> snapshot_of(int image, const InstanceRecord &record, const Job &
   auto snapshot = sys::open_nameless(directory->get());
   if (!snapshot) return snapshot.error().at(record.directory);
   if (!*snapshot) return cannot;
-  auto cloned = sys::clone_file(image, snapshot->get());
+  auto cloned = sys::clone_whole(image, snapshot->get());
   if (!cloned) return cloned.error().at(job.path);
   if (!*cloned) return cannot;
   return snapshot;
@@ -62,7 +63,7 @@ Result<sys::Fd> open_source(const Manager &manager, const InstanceRecord &record
 Result<Moved> move_file(const Job &job, int to, const Watch &watch) {
   auto source = file_source(job.image->fd());
   if (!source) return source.error();
-  auto cloned = sys::clone_file(job.image->fd(), to);
+  auto cloned = sys::clone_whole(job.image->fd(), to);
   if (!cloned) return cloned.error();
   const auto sink = *cloned ? no_sink() : file_sink(to);
   return transfer(**source, *sink, watch);

@@ -6,6 +6,7 @@
 #include "core/sys/bulk.hpp"
 #include "core/sys/files.hpp"
 #include "core/sys/locks.hpp"
+#include "core/sys/move.hpp"
 #include "manager/backup/import_plan.hpp"
 #include "manager/backup/parallel.hpp"
 #include "manager/backup/script_dumps.hpp"
@@ -148,7 +149,7 @@ Result<void> bring_image(const Manager &manager, const instance::Site &site, con
   if (!file) return file.error();
   auto source = file_source(dump.file.get());
   if (!source) return source.error();
-  auto cloned = sys::clone_file(dump.file.get(), file->fd());
+  auto cloned = sys::clone_whole(dump.file.get(), file->fd());
   if (!cloned) return cloned.error();
   const auto sink = *cloned ? no_sink() : file_sink(file->fd());
   auto moved = transfer(**source, *sink, watch);

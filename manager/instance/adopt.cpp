@@ -5,6 +5,7 @@
 
 #include "core/base/log.hpp"
 #include "core/base/text.hpp"
+#include "core/sys/move.hpp"
 #include "core/sys/take_file.hpp"
 #include "manager/instance/add_plan.hpp"
 
@@ -102,7 +103,7 @@ Result<bool> try_clone(const Manager &manager, const Site &site, const std::stri
   if (!ownership) return ownership.error();
   auto temp = sys::TempFile::create(site.directory.get(), file, *ownership);
   if (!temp) return temp.error();
-  auto shared = sys::share_content(image, temp->fd());
+  auto shared = sys::clone_whole(image, temp->fd());
   if (!shared || !*shared) return shared;
   auto published = std::move(*temp).publish_new();
   if (!published) return published.error();
