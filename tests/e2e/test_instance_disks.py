@@ -424,7 +424,7 @@ class List(Disks):
         self.add("0:size=1M", "1:size=2M", name="web1")
         self.add("0:size=3M", name="db1")
         listed = lambda *words: self.vbd("instance", "list", "--no-headers", "--separator=:", *words).stdout
-        self.assertEqual(listed("-o", "name,disk.size/1,disk.count,be/memory,pnode"), "db1::1::node1\nweb1:2.0 MiB:2::node1\n")
+        self.assertEqual(listed("-o", "name,disk.size/1,disk.count,be/memory,pnode"), "db1::1::node1\nweb1:2:2::node1\n")
         self.assertEqual(listed("-o", "name", "--name", "w*"), "web1\n")
         self.assertEqual(listed("-o", "name", "--name", "w?b1", "--name", "db1"), "db1\nweb1\n")
         self.assertEqual(listed("-o", "name", "--state", "error,running"), "")
