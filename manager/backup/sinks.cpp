@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: MIT
 #include <algorithm>
+#include <mutex>
 
 #include "core/sys/bulk.hpp"
+#include "core/sys/move.hpp"
 #include "manager/backup/transfer.hpp"
 
 namespace vbd::backup {
 namespace {
 
 using Bytes = std::vector<unsigned char>;
+constexpr std::size_t kWorthSpace = 65536;
 
 class FileSink final : public Sink {
  public:
@@ -19,8 +22,8 @@ class FileSink final : public Sink {
       while (last < pages.size() && pages[last] == pages[i]) ++last;
       const std::size_t begin = i * kPage, end = std::min(last * kPage, part.length);
       if (pages[i]) {
-        auto written = sys::write_at(fd_, bytes + begin, end - begin, part.offset + begin);
-        if (!written) return written.error();
+        if (auto written = write(bytes + begin, part.offset + begin, end - begin); !written)
+          return written.error();
       }
       i = last;
     }
@@ -35,8 +38,22 @@ class FileSink final : public Sink {
   }
 
  private:
+  /// One at a time: writers of one file wait for each other anyhow, and spin while they do. Space that is
+  /// allocated before costs less than space that is found one block after the other.
+  Result<void> write(const unsigned char *bytes, std::uint64_t offset, std::size_t length) {
+    const std::lock_guard<std::mutex> alone(mutex_);
+    if (allocates_ && length >= kWorthSpace) {
+      const auto made = sys::allocate_at(fd_, "the dump", offset, length);
+      if (!made) return made.error();
+      allocates_ = *made;
+    }
+    return sys::write_at(fd_, bytes, length, offset);
+  }
+
   int fd_;
   std::uint64_t size_;
+  std::mutex mutex_;
+  bool allocates_ = true;
 };
 
 class PipeSink final : public Sink {

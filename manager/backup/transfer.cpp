@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "core/base/text.hpp"
+#include "core/image/buffer.hpp"
 #include "core/image/digest_tree.hpp"
 #include "core/image/in_order.hpp"
 
@@ -77,7 +78,7 @@ class Transfer final : public image::InOrder<Part, Done> {
 
     Source &source_;
     Sink &sink_;
-    std::vector<unsigned char> bytes_;
+    image::Buffer bytes_;
   };
 
   Result<std::optional<Part>> next() override { return source_.next(); }

@@ -43,7 +43,8 @@ TEST_CASE("a spawned program stands apart: own session, no stdio of ours, no par
   CHECK(runner->stop(*process, milliseconds(5000)));
   CHECK_FALSE(runner->alive(*process));
   CHECK(runner->stop(*process, milliseconds(0)));
-  CHECK(::waitpid(-1, nullptr, WNOHANG) == -1);  // no child of ours, so no zombie
+  CHECK(::waitpid(static_cast<pid_t>(process->pid), nullptr, WNOHANG) ==
+        -1);  // no child of ours, so no zombie
 }
 
 TEST_CASE("its output goes to its log, its descriptors are as mapped") {
