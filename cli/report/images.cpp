@@ -24,7 +24,7 @@ bool has_place(const image::Piece &piece) {
   return piece.kind == VBD_EXTENT_DATA || (piece.kind == VBD_EXTENT_ZERO && piece.host_offset != kNowhere);
 }
 
-const char *word(bool yes) {
+std::string_view word(bool yes) {
   return yes ? "true" : "false";
 }
 
@@ -33,11 +33,20 @@ const char *word(bool yes) {
 /// As qemu-img map --output=json names them.
 std::string piece_json(const image::Piece &piece) {
   const bool zero = piece.kind == VBD_EXTENT_HOLE || piece.kind == VBD_EXTENT_ZERO;
-  std::string line =
-      text::cat("{\"start\": ", piece.offset, ", \"length\": ", piece.length, ", \"depth\": ", piece.depth,
-                ", \"present\": ", word(piece.kind != VBD_EXTENT_HOLE), ", \"zero\": ", word(zero),
-                ", \"data\": ", word(!zero), ", \"compressed\": ", word(piece.kind == VBD_EXTENT_PACKED));
-  if (has_place(piece)) line += text::cat(", \"offset\": ", piece.host_offset);
+  std::string line;
+  line.reserve(224);  // an image has very many of them
+  const auto add = [&line](std::string_view key, const auto &value) {
+    line += key;
+    text::append(line, value);
+  };
+  add("{\"start\": ", piece.offset);
+  add(", \"length\": ", piece.length);
+  add(", \"depth\": ", piece.depth);
+  add(", \"present\": ", word(piece.kind != VBD_EXTENT_HOLE));
+  add(", \"zero\": ", word(zero));
+  add(", \"data\": ", word(!zero));
+  add(", \"compressed\": ", word(piece.kind == VBD_EXTENT_PACKED));
+  if (has_place(piece)) add(", \"offset\": ", piece.host_offset);
   line += '}';
   return line;
 }

@@ -19,7 +19,9 @@ std::string members(const json::Value &object) {
 }  // namespace
 
 Piecewise::Piecewise(const json::Value &head, std::string_view list)
-    : pending_(text::cat("{", members(head), ",\n  \"", list, "\": [")) {}
+    : pending_(text::cat("{", members(head), ",\n  \"", list, "\": [")) {
+  pending_.reserve(kBuffer + kBuffer / 4);
+}
 
 Result<void> Piecewise::add(std::string_view element) {
   pending_ += any_ ? ",\n    " : "\n    ";

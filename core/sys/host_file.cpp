@@ -20,7 +20,7 @@ constexpr std::uint64_t kMaxOffset = static_cast<std::uint64_t>(std::numeric_lim
 constexpr std::uint64_t kMaxChunk = 0x7ffff000;
 
 int fd_of(void *ctx) {
-  return *static_cast<const int *>(ctx);
+  return static_cast<const HostFile::Context *>(ctx)->fd;
 }
 bool in_range(std::uint64_t off, std::uint64_t len) {
   return off <= kMaxOffset && len <= kMaxOffset - off;
@@ -124,24 +124,31 @@ std::int32_t rest_of_file(void *ctx, std::uint64_t off, std::uint64_t *len) noex
   return 0;
 }
 
-/// lseek(2): a file ends with a hole of no length, and both questions beyond its end are ENXIO.
+/// What begins at `off`, asked for as `what` ends (SEEK_HOLE: data, SEEK_DATA: a hole): its length, 0 where
+/// it does not begin there, negative errno.
+std::int64_t length_up_to(void *ctx, std::uint64_t off, int what) noexcept {
+  const off_t end = ::lseek(fd_of(ctx), static_cast<off_t>(off), what);
+  return end < 0 ? -errno : end - static_cast<off_t>(off);
+}
+
+/// lseek(2): a file ends with a hole of no length, and both questions beyond its end are ENXIO. Data is asked
+/// for first, but where data ended last time a hole: most maps then ask two questions of a pair and not
+/// three.
 std::int32_t host_map(void *ctx, std::uint64_t off, std::uint64_t *len, std::uint32_t *is_hole) noexcept {
-  *is_hole = 0;
   if (off > kMaxOffset) return -ENXIO;
-  const auto from = static_cast<off_t>(off);
-  const off_t hole = ::lseek(fd_of(ctx), from, SEEK_HOLE);
-  if (hole > from) {
-    *len = static_cast<std::uint64_t>(hole - from);
+  auto &data_end = static_cast<HostFile::Context *>(ctx)->data_end;
+  const bool hole_first = data_end == off;
+  std::int64_t found = 0;
+  for (const bool hole : {hole_first, !hole_first}) {
+    found = length_up_to(ctx, off, hole ? SEEK_DATA : SEEK_HOLE);
+    *is_hole = hole || found == -ENXIO ? 1 : 0;  // ENXIO: no data from here on, or beyond the end
+    if (found == 0) continue;
+    if (found < 0) break;
+    *len = static_cast<std::uint64_t>(found);
+    if (!hole) data_end = off + *len;
     return 0;
   }
-  if (hole < 0) return rest_of_file(ctx, off, len);
-  const off_t data = ::lseek(fd_of(ctx), from, SEEK_DATA);
-  if (data > from) {
-    *len = static_cast<std::uint64_t>(data - from);
-    *is_hole = 1;
-    return 0;
-  }
-  if (data < 0 && errno == ENXIO) *is_hole = 1;  // none from here on
+  if (found != -ENXIO) *is_hole = 0;  // it can't tell
   return rest_of_file(ctx, off, len);
 }
 
@@ -164,11 +171,11 @@ std::int32_t no_sync(void *) noexcept {
 
 }  // namespace
 
-HostFile::HostFile(int fd, std::uint32_t flags) : fd_(fd), file_{} {
+HostFile::HostFile(int fd, std::uint32_t flags) : context_(fd), file_{} {
   const bool read_only = (flags & VBD_FILE_READONLY) != 0;
   file_.size = sizeof file_;
   file_.flags = flags;
-  file_.ctx = &fd_;
+  file_.ctx = &context_;
   file_.read = host_read;
   file_.write = read_only ? refuse_write : host_write;
   file_.get_size = host_get_size;

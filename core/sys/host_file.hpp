@@ -2,7 +2,8 @@
 // A vbd_file over a descriptor: what the host hands to filetypes. Any thread.
 #pragma once
 
-#include <memory>
+#include <atomic>
+#include <cstdint>
 
 #include <vbdkit/plugin.h>
 
@@ -17,8 +18,15 @@ class HostFile {
   HostFile(const HostFile &) = delete;
   [[nodiscard]] const vbd_file *file() const { return &file_; }
 
+  struct Context {
+    explicit Context(int descriptor) : fd(descriptor) {}
+    const int fd;
+    std::atomic<std::uint64_t> data_end{
+        ~std::uint64_t{0}};  ///< where map() saw data end last: a guess for the next one
+  };
+
  private:
-  int fd_;
+  Context context_;
   vbd_file file_;
 };
 
