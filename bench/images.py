@@ -43,6 +43,22 @@ def drop(path):
     os.close(fd)
 
 
+def warm(path):
+    """Into the page cache: a host that takes back idle memory may have taken what was made hot before."""
+    buffer = bytearray(1 << 20)
+    with open(path, "rb", buffering=0) as f:
+        end = 0
+        while True:
+            try:
+                begin = os.lseek(f.fileno(), end, os.SEEK_DATA)
+            except OSError:
+                return
+            end = os.lseek(f.fileno(), begin, os.SEEK_HOLE)
+            os.lseek(f.fileno(), begin, os.SEEK_SET)
+            while begin < end:
+                begin += f.readinto(memoryview(buffer)[:min(len(buffer), end - begin)])
+
+
 def once(argv, fine=(0,)):
     """Seconds of wall and of processor time."""
     argv = [shutil.which(argv[0], path=ENV["PATH"]) or argv[0], *argv[1:]]
@@ -57,13 +73,14 @@ def once(argv, fine=(0,)):
 
 class Row:
     """Commands that do the same. vbd: argv; peers: {name: (argv, target or None)}; out: what each of them makes, removed
-    before it; cold: files that are dropped from the page cache before it; fine: good exit codes; makes: the filetype of `out`, where all of them make the same content."""
+    before it; cold: files that are dropped from the page cache before it; hot: files that are read into it; fine: good
+    exit codes; makes: the filetype of `out`, where all of them make the same content."""
 
     def __init__(self, name, what, vbd, peers, out=None, cold=(), rounds=7, fine=(0,), smaller=None, cpu=None,
-                 makes=None):
+                 makes=None, hot=()):
         self.name, self.what, self.vbd, self.peers = name, what, vbd, peers
         self.out, self.cold, self.rounds, self.fine, self.smaller, self.cpu = out, cold, rounds, fine, smaller, cpu
-        self.makes = makes
+        self.makes, self.hot = makes, hot
 
     def clear(self):
         if self.out and os.path.exists(self.out):
@@ -74,6 +91,8 @@ class Row:
         self.clear()
         for path in self.cold:
             drop(path)
+        for path in self.hot:
+            warm(path)
         wall, cpu = once(argv, self.fine)
         begin = time.perf_counter()
         if self.out and os.path.exists(self.out):  # the floor makes none
@@ -177,15 +196,16 @@ def short_rows(d):
 def content_rows(d):
     for name, cold in (("", ()), ("-cold", (d.raw, d.twin))):
         yield Row(f"compare{name}", f"compare two raw images{name}", image("compare", "--filetype", "raw", d.raw, d.twin),
-                  {"qemu-img compare": (["qemu-img", "compare", "-f", "raw", "-F", "raw", d.raw, d.twin], 1.5)}, cold=cold)
+                  {"qemu-img compare": (["qemu-img", "compare", "-f", "raw", "-F", "raw", d.raw, d.twin], 1.5)}, cold=cold,
+                  hot=() if cold else (d.raw, d.twin))
     yield Row("compare-qcow", "compare raw with qcow2",
               image("compare", "--filetype", "raw", d.raw, "--filetype-b", "qcow", d.qcow),
-              {"qemu-img compare": (["qemu-img", "compare", "-f", "raw", "-F", "qcow2", d.raw, d.qcow], 1.5)})
+              {"qemu-img compare": (["qemu-img", "compare", "-f", "raw", "-F", "qcow2", d.raw, d.qcow], 1.5)}, hot=(d.raw, d.qcow))
     yield Row("compare-cmp", "compare two raw images, as cmp does", image("compare", "--filetype", "raw", d.raw, d.twin),
               {"cmp": (["cmp", d.raw, d.twin], 20)}, rounds=2)
     digest = image("digest", "--filetype", "raw", d.raw)
     yield Row("digest", "digest of raw; peer: the same data without the holes", digest,
-              {"openssl dgst -sha256": (["openssl", "dgst", "-sha256", d.dense], 1.5)})
+              {"openssl dgst -sha256": (["openssl", "dgst", "-sha256", d.dense], 1.5)}, hot=(d.raw, d.dense))
     yield Row("digest-sha256sum", "digest of raw; peers: the image with its holes", digest,
               {"sha256sum": (["sha256sum", d.raw], 20), "openssl dgst -sha256": (["openssl", "dgst", "-sha256", d.raw], None)},
               rounds=2)
@@ -201,15 +221,15 @@ def copy_rows(d):
         yield Row(f"copy-raw-{temper}", f"raw to raw, ext4, {temper}", copy_to(out, raw, "filetype=raw"),
                   {"cp": (["cp", raw, out], 2.5 if cold else 1.0),
                    "qemu-img convert": ([*convert, "-f", "raw", "-O", "raw", raw, out], 1.5)},
-                  out=out, cold=(raw,) if cold else (), makes="raw")
+                  out=out, cold=(raw,) if cold else (), hot=() if cold else (raw,), makes="raw")
         for name, source, target in (("qcow-raw", qcow, 2 if cold else 1.5), ("fragmented-raw", d.fragmented, 2)):
             yield Row(f"copy-{name}-{temper}", f"{name.replace('-raw', '2' if name[0] == 'q' else ' qcow2')} to raw, ext4, {temper}",
                       copy_to(out, source, "filetype=raw", "qcow"),
                       {"qemu-img convert": ([*convert, "-f", "qcow2", "-O", "raw", source, out], target)},
-                      out=out, cold=(source,) if cold else (), cpu=2, makes="raw")
+                      out=out, cold=(source,) if cold else (), hot=() if cold else (source,), cpu=2, makes="raw")
     yield Row("copy-raw-qcow", "raw to qcow2, ext4, hot", copy_to(out, raw, "filetype=qcow"),
               {"qemu-img convert": ([*convert, "-f", "raw", "-O", "qcow2", raw, out], 1.6)}, out=out,
-              makes="qcow", smaller=("qemu-img convert", 1.0))
+              makes="qcow", hot=(raw,), smaller=("qemu-img convert", 1.0))
 
 
 def packed_rows(d):
@@ -219,7 +239,7 @@ def packed_rows(d):
         yield Row(f"unpack-{kind}", f"{kind} qcow2 to raw", copy_to(out, source, "filetype=raw", "qcow"),
                   {"qemu-img convert": ([*convert, "-f", "qcow2", "-O", "raw", source, out], target),
                    "qemu-img convert -m 8 -W": ([*convert, "-m", "8", "-W", "-f", "qcow2", "-O", "raw", source, out], None)},
-                  out=out, rounds=3, makes="raw")
+                  out=out, rounds=3, makes="raw", hot=(source,))
     for kind, target, most in (("zlib", 3.5, 1.02), ("zstd", 2, None)):
         to = ["-f", "raw", "-O", "qcow2", "-o", f"compression_type={kind}"]
         yield Row(f"pack-{kind}", f"raw to {kind} qcow2", copy_to(out, d.small, f"filetype=qcow,compression={kind}"),
