@@ -111,6 +111,8 @@ class Row:
             turn = number % len(order)
             order = order[turn:] + order[:turn]
             for name in order if number // len(order) % 2 == 0 else reversed(order):
+                if self.makes:  # after one of its own: how the last one freed its memory counts for the next one
+                    self.work(contestants[name])
                 measured = self.work(contestants[name])
                 if number >= 0:
                     took[name].append(measured)
