@@ -124,6 +124,17 @@ class Sandbox(unittest.TestCase):
                 seen[os.path.relpath(path, top or self.dir)] = (st.st_mode, st.st_size, content)
         return seen
 
+    def mount_storage(self, size, *mkfs):
+        """A filesystem of its own, of so many bytes, over self.storage; unmounted with the sandbox. Returns
+        the file that it lies in."""
+        disk = os.path.join(self.dir, "storage.img")
+        with open(disk, "wb") as f:
+            f.truncate(size)
+        self.assertEqual(run(*mkfs, disk).returncode, 0)
+        self.assertEqual(run("mount", "-o", "loop", disk, self.storage).returncode, 0)
+        os.chmod(self.storage, 0o755)
+        return disk
+
     def our_loops(self):
         return [(node, path) for node, path in loop_list() if path.startswith(self.dir)]
 

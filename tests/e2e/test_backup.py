@@ -452,12 +452,7 @@ class Live(Backup):
     def test_snapshot_where_blocks_are_shared(self):
         if not support.have("mkfs.xfs"):
             support.skip(self.id(), "needs mkfs.xfs")
-        disk = os.path.join(self.dir, "xfs.img")
-        with open(disk, "wb") as f:
-            f.truncate(400 * MiB)
-        self.assertEqual(support.run("mkfs.xfs", "-q", "-m", "reflink=1", disk).returncode, 0)
-        self.assertEqual(support.run("mount", "-o", "loop", disk, self.storage).returncode, 0)
-        os.chmod(self.storage, 0o755)
+        self.mount_storage(400 * MiB, "mkfs.xfs", "-q", "-m", "reflink=1")
         self.add("web1", "size=20M")
         sha = self.scribble(self.image("web1"), 20 * MiB)
         node = self.vbd("disk", "attach", self.logical_id(self.image("web1"))).stdout.strip()

@@ -21,12 +21,7 @@ class LiveGuest(Injected):
         for program in ("qemu-system-x86_64", "mkfs.xfs"):
             if not support.have(program):
                 support.skip(self.id(), f"needs {program}")
-        disk = os.path.join(self.dir, "xfs.img")
-        with open(disk, "wb") as f:
-            f.truncate(400 * MiB)
-        self.assertEqual(support.run("mkfs.xfs", "-q", "-m", "reflink=1", disk).returncode, 0)
-        self.assertEqual(support.run("mount", "-o", "loop", disk, self.storage).returncode, 0)
-        os.chmod(self.storage, 0o755)
+        self.mount_storage(400 * MiB, "mkfs.xfs", "-q", "-m", "reflink=1")
         # The shipped profile, with one monitor more to listen at.
         profile = os.path.join(self.dir, "qemu.yaml")
         with open(os.path.join(support.PREFIX, "share", "vbdkit", "hypervisors", "qemu.yaml")) as f:

@@ -178,11 +178,7 @@ class Guest(Sandbox):
         """The host's filesystem is full while the guest writes: it waits, and goes on when there is room."""
         if not support.have("mkfs.ext4"):
             support.skip(self.id(), "needs mkfs.ext4")
-        host = os.path.join(self.dir, "host.img")
-        with open(host, "wb") as f:
-            f.truncate(40 * MiB)
-        self.assertEqual(support.run("mkfs.ext4", "-q", "-O", "^has_journal", host).returncode, 0)
-        self.assertEqual(support.run("mount", "-o", "loop", host, self.storage).returncode, 0)
+        host = self.mount_storage(40 * MiB, "mkfs.ext4", "-q", "-O", "^has_journal")
         filler = os.path.join(self.storage, "filler")
         with open(filler, "wb") as f:
             os.posix_fallocate(f.fileno(), 0, 20 * MiB)
