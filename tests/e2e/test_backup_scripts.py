@@ -64,16 +64,6 @@ class ScriptBox(OsBox):
         if os.path.exists(self.exports):
             self.assertEqual([n for n in os.listdir(self.exports) if n != ".vbdkit.lock"], [])
 
-    def settled(self, name):
-        """No operation, nobody has the disks."""
-        info = self.vbd_json("instance", "info", name)
-        self.assertEqual(info["state"], "stopped")
-        with open(os.path.join(self.storage, name, "instance.yaml")) as f:
-            text = f.read()
-        self.assertNotIn("operation", text)
-        self.assertNotIn("claim", text)
-        self.assert_nothing_left()
-
 
 class Scripts(ScriptBox):
     def test_there_and_back(self):

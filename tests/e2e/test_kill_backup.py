@@ -144,14 +144,6 @@ class ScriptInjected(OsBox, BackupInjected):
         self.vbd("instance", "add", "-t", "file:driver=loop", "--disk", "0:size=1M", "-o", "tiny", "--no-start", "web1")
         self.write("older")
 
-    def settled(self, name):
-        self.assertEqual(self.vbd_json("instance", "info", name)["state"], "stopped")
-        with open(os.path.join(self.storage, name, "instance.yaml")) as f:
-            text = f.read()
-        self.assertNotIn("operation", text)
-        self.assertNotIn("claim", text)
-        self.assert_nothing_left()
-
 
 class KillBackupScripts(ScriptInjected):
     def test_export(self):

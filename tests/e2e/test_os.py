@@ -86,6 +86,16 @@ class OsBox(Sandbox):
         self.assert_nothing_left()
         return line
 
+    def settled(self, name):
+        """No operation, nobody has the disks."""
+        info = self.vbd_json("instance", "info", name)
+        self.assertEqual(info["state"], "stopped")
+        with open(os.path.join(self.storage, name, "instance.yaml")) as f:
+            text = f.read()
+        self.assertNotIn("operation", text)
+        self.assertNotIn("claim", text)
+        self.assert_nothing_left()
+
 
 class Definitions(OsBox):
     def test_environment_of_version_20(self):
