@@ -12,7 +12,7 @@ TEST_CASE("help names everything that the tables have") {
   CHECK(verb.find("usage: vbd thing add --dialect NAME [options] NAME [SIZE]\n") == 0);
   for (const char *part : {"-t, --template WORDS", "--access w|r", "--dry-run", "--output text|json",
                            "-h, --help", "vbd thing add x"}) {
-    CAPTURE(part);
+    CAPTURE(std::string(part));
     CHECK(verb.find(part) != std::string::npos);
   }
   CHECK(help_text(toy::kNouns[0], toy::kThingVerbs[1]).find("--dry-run") == std::string::npos);

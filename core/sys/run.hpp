@@ -64,7 +64,7 @@ class Runner {
   /// Own session, no inherited stdio; in a transient systemd unit where /run/systemd/system exists.
   [[nodiscard]] virtual Result<Process> spawn(const SpawnSpec &spec) = 0;
   [[nodiscard]] virtual bool alive(const Process &process) = 0;
-  /// SIGTERM, then SIGKILL; returns when it is gone.
+  /// SIGTERM, again every 100 ms, then SIGKILL; returns when it is gone.
   [[nodiscard]] virtual Result<void> stop(const Process &process, std::chrono::milliseconds patience) = 0;
 };
 

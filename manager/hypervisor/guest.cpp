@@ -23,6 +23,7 @@ constexpr int kGuardFd = 3;
 /// A process without a monitor that lives this long has started.
 constexpr milliseconds kSettleTime{250};
 constexpr milliseconds kPoll{100}, kAnswer{5000}, kProgram{60000};
+constexpr milliseconds kAskAgain{5000};
 constexpr milliseconds kTerm{10000}, kLastBreath{1000};
 constexpr std::size_t kLogLimit = 1u << 20, kLogLines = 5;
 
@@ -307,6 +308,17 @@ Result<bool> wait_down(const Guest &guest, milliseconds patience) {
     if (!status->there() || status->state == GuestStatus::State::stopped) return true;
     if (Clock::now() >= deadline) return false;
     std::this_thread::sleep_for(kPoll);
+  }
+}
+
+Result<bool> stop_orderly(const Guest &guest, milliseconds patience) {
+  if (auto asked = ask_stop(guest); !asked) return asked.error();
+  for (const auto deadline = Clock::now() + patience;;) {
+    const auto left = std::chrono::ceil<milliseconds>(deadline - Clock::now());
+    auto down = wait_down(guest, std::min(left, kAskAgain));
+    if (!down || *down || left <= kAskAgain) return down;
+    // Its hypervisor may be too busy to take it; the first request was heard by that.
+    if (auto again = ask_stop(guest); !again) continue;
   }
 }
 

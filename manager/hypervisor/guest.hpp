@@ -61,6 +61,8 @@ struct GuestStatus {
 [[nodiscard]] Result<void> destroy_guest(const Guest &guest);
 /// True when it is gone, or has shut down and waits to be destroyed, within `patience`.
 [[nodiscard]] Result<bool> wait_down(const Guest &guest, std::chrono::milliseconds patience);
+/// Both, and asks again every few seconds: a guest that boots does not hear the first request.
+[[nodiscard]] Result<bool> stop_orderly(const Guest &guest, std::chrono::milliseconds patience);
 
 /// Runs `commands` (pause, resume, reset, reboot, grow) with its values; false when the profile has none.
 /// `patience`: for the answer of a monitor.

@@ -29,8 +29,7 @@ Result<void> bring_down(const Manager &manager, const GuestRecord &guest, const 
     if (waits && !spec.force) return still_running(spec, cat("it can't shut down: ", status.reason));
     bool down = false;
     if (!waits) {
-      if (auto asked = hypervisor::ask_stop(handle); !asked) return asked;
-      auto waited = hypervisor::wait_down(handle, spec.timeout);
+      auto waited = hypervisor::stop_orderly(handle, spec.timeout);
       if (!waited) return waited.error();
       down = *waited;
     }

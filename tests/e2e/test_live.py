@@ -82,6 +82,31 @@ class Live(Sandbox):
             return []
 
 
+class Deaf(Live):
+    """A guest that still boots: it does not hear the first request to shut down."""
+
+    profile = GUEST_PROFILE + '  stop: [kill, -USR1, "{pid}"]\n'
+    guest_script = """\
+#!/usr/bin/python3
+import signal, sys
+asked = []
+def hear(*_):
+    asked.append(1)
+    if len(asked) == 2:
+        sys.exit()
+signal.signal(signal.SIGUSR1, hear)
+while True:
+    signal.pause()
+"""
+
+    def test_a_stop_that_the_guest_did_not_hear_is_asked_again(self):
+        self.add()
+        self.vbd("instance", "start", "web1")
+        self.vbd("instance", "stop", "--timeout", "20", "web1")
+        self.assertEqual(self.states(), {"web1": ("stopped", None)})
+        self.assert_nothing_left()
+
+
 class Script(Live):
     """An operator's own profile."""
 

@@ -235,13 +235,13 @@ TEST_CASE("logical_ids that are refused") {
   for (const char *bad :
        {"", "/p/sda", "[]", "[loop]", "[loop, raw, /p, x]", "[loop, raw, [/p]]", "{a: b}", "[loop, raw, /p",
         "[FT_RAW, FD_LOOP, /p]", "[lo op, raw, /p]", "[loop, raw, ~]", "[&a loop, raw, /p]"}) {
-    CAPTURE(bad);
+    CAPTURE(std::string(bad));
     const auto parsed = parse_logical_id(bad, settings);
     REQUIRE_FALSE(parsed.ok());
     CHECK(parsed.error().exit() == Exit::usage);
   }
   for (const char *bad : {"[loop, raw, relative]", "[loop, raw, /a/../b]", "[loop, raw, \"/a\\nb\"]"}) {
-    CAPTURE(bad);
+    CAPTURE(std::string(bad));
     const auto parsed = parse_logical_id(bad, settings);
     REQUIRE_FALSE(parsed.ok());
     CHECK(parsed.error().is(kBadPath));

@@ -40,7 +40,7 @@ TEST_CASE("every node knows its place and its key") {
 
 TEST_CASE("an empty document is an empty map") {
   for (const char *text : {"", "\n", "# only words\n", "---\n", "~"}) {
-    CAPTURE(text);
+    CAPTURE(std::string(text));
     const Node root = parsed(text);
     CHECK(root.kind == Node::Kind::map);
     CHECK(root.entries.empty());

@@ -45,7 +45,7 @@ TEST_CASE("what is dumped is parsed back") {
 TEST_CASE("what is not JSON is refused in one line") {
   for (const char *bad :
        {"", "{", "[1,]", "{\"a\":}", "nul", "[1] 2", "{\"a\":1,}", "'a'", "[1e999999]", "\"\xff\""}) {
-    CAPTURE(bad);
+    CAPTURE(std::string(bad));
     const auto parsed = parse(bad);
     REQUIRE_FALSE(parsed.ok());
     CHECK(parsed.error().is(kBadJson));

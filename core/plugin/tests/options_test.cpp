@@ -53,7 +53,7 @@ TEST_CASE("a wrong value is named with its place and what was expected") {
   CHECK(check(option(VBD_T_STRING), "a\x1b[0m\nb") ==
         "f.yaml:3:5: option opt: expected text, found 'a\\x1b[0m\\x0ab'");
   for (const char *text : {"", "-1", "+1", "1x", " 1", "18446744073709551616", "0x10"}) {
-    CAPTURE(text);
+    CAPTURE(std::string(text));
     CHECK(check(option(VBD_T_U64), text).find("expected number") != std::string::npos);
   }
 }

@@ -61,6 +61,21 @@ TEST_CASE("its output goes to its log, its descriptors are as mapped") {
   CHECK(runner->stop(*process, milliseconds(5000)));
 }
 
+TEST_CASE("one that loses a SIGTERM is asked again") {
+  const Scratch scratch;
+  const auto runner = make_real_runner();
+  SpawnSpec spec;
+  spec.argv = {script(scratch,
+                      "trap 'asked=${asked}x; if [ $asked = xx ]; then echo asked twice; exit; fi' TERM; "
+                      "echo ready; while :; do sleep 0.05; done")};
+  spec.log_path = scratch / "log";
+  const auto process = runner->spawn(spec);
+  REQUIRE(process);
+  REQUIRE(test::eventually([&] { return !read_file(scratch / "log", 100).value().empty(); }));
+  CHECK(runner->stop(*process, milliseconds(5000)));
+  CHECK(read_file(scratch / "log", 100).value() == "ready\nasked twice\n");
+}
+
 TEST_CASE("one that ignores SIGTERM is killed in the end") {
   const Scratch scratch;
   const auto runner = make_real_runner();

@@ -12,7 +12,7 @@ TEST_CASE("names of guest OS definitions") {
   CHECK(parse_os_name("debootstrap+default")->variant == "default");
   CHECK(parse_os_name("debian-etch")->variant.empty());
   for (const char *bad : {"", "+x", "x+", "a/b", "../x", ".x", "-x", "a b", "a+b+c", "a\n", "\xc3\xa4"}) {
-    CAPTURE(bad);
+    CAPTURE(std::string(bad));
     const auto parsed = parse_os_name(bad);
     REQUIRE_FALSE(parsed);
     CHECK(parsed.error().is(kBadOsName));

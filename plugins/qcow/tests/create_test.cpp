@@ -88,7 +88,7 @@ TEST_CASE("version 1: qemu-img agrees and reads it") {
   VBD_REQUIRE_OR_SKIP(have("qemu-img"), "qcow.create.v1", "qemu-img is not installed");
   Scratch scratch;
   for (const char *cluster : {"512", "4096", "65536"}) {
-    CAPTURE(cluster);
+    CAPTURE(std::string(cluster));
     const std::string ours = scratch.path("ours");
     DiskFile disk(ours, true);
     REQUIRE(

@@ -103,7 +103,7 @@ TEST_CASE("repair makes of damaged counts what the tables say") {
   for (const char *name :
        {"data not counted", "refcount block missing", "refcount block beyond eof", "refcount block twice",
         "data shared but counted once", "says shared, is not", "refcount table at 0"}) {
-    CAPTURE(name);
+    CAPTURE(std::string(name));
     const auto &list = hostile_images();
     const auto one = std::find_if(list.begin(), list.end(), [&](const Hostile &h) { return h.name == name; });
     REQUIRE(one != list.end());

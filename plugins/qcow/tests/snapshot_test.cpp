@@ -25,7 +25,7 @@ TEST_CASE("writing to an image with a snapshot leaves the snapshot as it was") {
   VBD_REQUIRE_OR_SKIP(have("qemu-img"), "qcow.snapshot", "qemu-img is not installed");
   for (const char *options :
        {"cluster_size=4096", "compat=0.10", "cluster_size=64k,extended_l2=on", "cluster_size=512"}) {
-    CAPTURE(options);
+    CAPTURE(std::string(options));
     Scratch scratch;
     const std::string path = scratch.path("image"), before = scratch.path("before"),
                       after = scratch.path("after");

@@ -125,7 +125,7 @@ struct LiveHost::Functions {
                            vbd_error *err) noexcept {
     self(ctx).step();
     for (std::uint32_t waited = 0; process_lives(pid, start_time); waited += 10) {
-      if (waited == 0) ::kill(static_cast<pid_t>(pid), SIGTERM);
+      if (waited % 100 == 0) ::kill(static_cast<pid_t>(pid), SIGTERM);  // as vbd: one may be lost
       if (waited >= timeout_ms) return vbdkit::fail(err, VBD_E_TIMEOUT, nullptr, 0, "it does not stop");
       vbdkit::loop::pause_ms(10);
     }

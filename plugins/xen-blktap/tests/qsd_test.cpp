@@ -7,7 +7,7 @@ using namespace blktap_test;
 TEST_CASE("qsd: what the guest writes is in the image, for each format") {
   NEED_QSD("fd-blktap qsd formats");
   for (const char *format : {"qcow2", "qcow", "raw"}) {
-    CAPTURE(format);
+    CAPTURE(std::string(format));
     LiveBench bench(format);
     REQUIRE_MESSAGE(bench.attach() == VBD_OK, bench.caller.error.text());
     const std::string node = bench.caller.node();
@@ -100,8 +100,7 @@ TEST_CASE("qsd: again gives the same node; another mode and a busy detach are re
 TEST_CASE("qsd: names that need care in its command line") {
   NEED_QSD("fd-blktap qsd names");
   for (const char *name : {"a,b=c", "a b", "json:{}", "q\"uote'", "\xff\xfe", "nbd://x"}) {
-    CAPTURE(name);
-    Scratch scratch;
+    CAPTURE(std::string(name));
     LiveBench bench;
     const std::string path =
         bench.scratch.path + "/" + std::string(name).substr(0, std::string(name).find('/'));
