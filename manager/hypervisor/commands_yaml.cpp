@@ -4,15 +4,26 @@
 #include "core/base/text.hpp"
 
 namespace vbd::hypervisor {
+
+bool says_word(const Commands &commands, std::string_view word) {
+  for (const auto *list : {&commands.stop, &commands.destroy, &commands.reboot, &commands.reset,
+                           &commands.pause, &commands.resume, &commands.grow}) {
+    for (const auto &text : *list) {
+      if (text.find(word) != std::string::npos) return true;
+    }
+  }
+  return false;
+}
+
 namespace {
 
 using text::cat;
 
 constexpr std::uint64_t kMaxTimeout = 3600;  // seconds
 const std::vector<std::string> kCommandKeys = {
-    "guest",       "control", "start",       "paused",       "stop",         "destroy", "reboot",
-    "reset",       "pause",   "resume",      "status",       "grow",         "needs",   "status_skip",
-    "status_word", "states",  "opens_files", "locks_images", "start_timeout"};
+    "guest",       "control",   "start",       "paused", "stop",        "destroy",      "reboot",
+    "reset",       "pause",     "resume",      "status", "grow",        "needs",        "status_skip",
+    "status_word", "status_id", "status_uuid", "states", "opens_files", "locks_images", "start_timeout"};
 
 Error bad(const config::Node &node, const std::string &what) {
   return Error(config::kBadValue, cat(node.mark.str(), ": commands: ", what));
@@ -36,7 +47,8 @@ Result<void> read_lists(const config::Node &node, Commands &commands) {
 
 Result<void> read_numbers(const config::Node &node, Commands &commands) {
   for (const auto &[key, target] :
-       {std::pair{"status_skip", &commands.status_skip}, std::pair{"status_word", &commands.status_word}}) {
+       {std::pair{"status_skip", &commands.status_skip}, std::pair{"status_word", &commands.status_word},
+        std::pair{"status_id", &commands.status_id}, std::pair{"status_uuid", &commands.status_uuid}}) {
     const auto *found = node.find(key);
     if (found == nullptr) continue;
     auto number = config::as_u64(*found);
@@ -102,7 +114,13 @@ Result<void> read_states(const config::Node &node, Commands &commands) {
 
 Result<void> check_complete(const config::Node &node, const Commands &commands) {
   if (commands.start.empty()) return bad(node, "start is missing");
-  if (commands.kind == Commands::Kind::process) return {};
+  if (commands.kind == Commands::Kind::process) {
+    return commands.status_id == 0 && commands.status_uuid == 0
+               ? Result<void>()
+               : bad(node, "status_id, status_uuid: of a toolstack, which lists its guests");
+  }
+  if (says_word(commands, "{id}") && commands.status_id == 0)
+    return bad(node, "status_id is missing: which word of the list {id} is");
   for (const auto &[key, list] : {std::pair{"stop", &commands.stop}, std::pair{"destroy", &commands.destroy},
                                   std::pair{"status", &commands.status}}) {
     if (list->empty()) return bad(node, cat(key, " is missing: a toolstack has to be told and asked"));

@@ -157,6 +157,10 @@ GuestStatus judge(const Commands &commands, const std::string &word) {
   return status;
 }
 
+bool is_number(std::string_view word) {
+  return !word.empty() && word.find_first_not_of("0123456789") == std::string_view::npos;
+}
+
 Words words_of_line(const std::string &line) {
   Words words;
   for (const auto &word : text::split(line, ' ')) {
@@ -165,7 +169,30 @@ Words words_of_line(const std::string &line) {
   return words;
 }
 
-Result<void> run_program(const Guest &guest, const Words &words, const Values &values) {
+bool says(const Words &words, std::string_view what) {
+  return std::any_of(words.begin(), words.end(),
+                     [what](const std::string &word) { return word.find(what) != std::string::npos; });
+}
+
+/// The number by which the toolstack knows it now; never its name, which may be another guest's number.
+Result<std::string> look_up_id(const Guest &guest) {
+  auto all = toolstack_status(guest.profile, guest.runner);
+  if (!all) return all.error();
+  const GuestStatus status = find_guest(*all, guest.name, guest.uuid);
+  if (status.there()) return status.id;
+  return Error(kNoGuest, cat("instance ", guest.name, ": ", guest.profile.name,
+                             " lists no guest of this name", guest.uuid.empty() ? "" : " and UUID"));
+}
+
+Result<void> run_program(const Guest &guest, const Words &words, Values values) {
+  if (says(words, "{name}")) {
+    if (auto plain = check_guest_name(guest.profile, guest.name); !plain) return plain;
+  }
+  if (says(words, "{id}") && !values.contains("id")) {
+    auto id = look_up_id(guest);
+    if (!id) return id.error();
+    values["id"] = *std::move(id);
+  }
   sys::RunSpec spec;
   spec.argv = filled(words, values);
   spec.timeout = kProgram;
@@ -195,6 +222,7 @@ Result<void> start_guest(Guest &guest, const std::string &config, bool paused, i
   auto words = start_words(guest, config, paused);
   if (!words) return words.error();
   if (commands.kind == Commands::Kind::process) return start_process(guest, *words, guard);
+  if (auto plain = check_guest_name(guest.profile, guest.name); !plain) return plain;
   sys::RunSpec spec;
   spec.argv = *words;
   spec.timeout = commands.start_timeout;
@@ -204,22 +232,36 @@ Result<void> start_guest(Guest &guest, const std::string &config, bool paused, i
   return {};
 }
 
-Result<std::map<std::string, GuestStatus>> toolstack_status(const Profile &profile, sys::Runner &runner) {
+Result<Guests> toolstack_status(const Profile &profile, sys::Runner &runner) {
   sys::RunSpec spec;
   spec.argv = profile.commands.status;
   spec.timeout = kAnswer;
   auto done = sys::run_checked(runner, spec);
   if (!done) return done.error();
-  std::map<std::string, GuestStatus> found;
+  Guests found;
   std::size_t number = 0;
   for (const auto &line : text::split(done->output, '\n')) {
     if (number++ < profile.commands.status_skip) continue;
     const Words words = words_of_line(line);
     if (words.empty()) continue;
-    const std::size_t at = profile.commands.status_word;
-    found[words[0]] = judge(profile.commands, at >= 1 && at <= words.size() ? words[at - 1] : "");
+    const Commands &commands = profile.commands;
+    const auto word = [&words](std::size_t at) { return at >= 1 && at <= words.size() ? words[at - 1] : ""; };
+    GuestStatus status = judge(commands, word(commands.status_word));
+    status.id = word(commands.status_id);
+    status.uuid = word(commands.status_uuid);
+    // Not a line of a guest, or one whose name has blanks in it.
+    if (commands.status_id != 0 && !is_number(status.id)) continue;
+    found.emplace(words[0], std::move(status));
   }
   return found;
+}
+
+GuestStatus find_guest(const Guests &guests, const std::string &name, const std::string &uuid) {
+  const auto [begin, end] = guests.equal_range(name);
+  for (auto it = begin; it != end; ++it) {
+    if (uuid.empty() || it->second.uuid.empty() || it->second.uuid == uuid) return it->second;
+  }
+  return {};
 }
 
 Result<GuestStatus> guest_status(const Guest &guest, milliseconds patience) {
@@ -228,8 +270,7 @@ Result<GuestStatus> guest_status(const Guest &guest, milliseconds patience) {
   if (commands.kind == Commands::Kind::toolstack) {
     auto all = toolstack_status(guest.profile, guest.runner);
     if (!all) return all.error();
-    const auto found = all->find(guest.name);
-    return found == all->end() ? GuestStatus{} : found->second;
+    return find_guest(*all, guest.name, guest.uuid);
   }
   if (!guest.runner.alive(guest.process)) return GuestStatus{};
   GuestStatus running;
@@ -266,6 +307,7 @@ Result<void> ask_stop(const Guest &guest) {
   if (told && *told) return {};
   if (!told) {
     // One that is gone before it has answered has done what it was asked.
+    if (told.error().is(kNoGuest)) return {};
     const bool process = guest.profile.commands.kind == Commands::Kind::process;
     for (const auto deadline = Clock::now() + kLastBreath; process && guest.runner.alive(guest.process);) {
       if (Clock::now() >= deadline) return told.error();
@@ -288,7 +330,7 @@ Result<void> destroy_guest(const Guest &guest) {
   auto status = guest_status(guest, kAnswer);
   if (!status) return status.error();
   if (!status->there()) return {};
-  if (auto told = tell_guest(guest, commands.destroy); !told) return told.error();
+  if (auto told = tell_guest(guest, commands.destroy, {{"id", status->id}}); !told) return told.error();
   for (const auto deadline = Clock::now() + kProgram;;) {
     status = guest_status(guest, kAnswer);
     if (!status) return status.error();

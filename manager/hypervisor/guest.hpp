@@ -17,6 +17,7 @@ namespace vbd::hypervisor {
 
 inline constexpr ErrorKind kStartFailed{"hypervisor.start_failed", Exit::failed};
 inline constexpr ErrorKind kAbsent{"hypervisor.absent", Exit::failed};
+inline constexpr ErrorKind kNoGuest{"hypervisor.no_guest", Exit::failed};
 
 inline constexpr const char *kConfigFile = "config";
 inline constexpr const char *kControlSocket = "control";
@@ -31,6 +32,7 @@ struct Guest {
   std::string name;
   std::string directory;
   sys::Process process = {};  ///< of a guest that is a process, when it is known
+  std::string uuid = {};      ///< that its config gave it; "" the name alone tells it
 };
 
 /// What the hypervisor says.
@@ -38,6 +40,7 @@ struct GuestStatus {
   enum class State { absent, running, paused, stopped, error };
   State state = State::absent;
   std::string reason;
+  std::string id, uuid;  ///< of a toolstack's, where its list has them
   [[nodiscard]] bool there() const { return state != State::absent; }
 };
 
@@ -51,9 +54,12 @@ struct GuestStatus {
 
 /// An error when the hypervisor can't be asked.
 [[nodiscard]] Result<GuestStatus> guest_status(const Guest &guest, std::chrono::milliseconds patience);
-/// Of all guests of a toolstack at once, by name.
-[[nodiscard]] Result<std::map<std::string, GuestStatus>> toolstack_status(const Profile &profile,
-                                                                          sys::Runner &runner);
+/// Of all guests of a toolstack at once, by name. A name with a blank in it looks like another one: the UUID
+/// tells them apart.
+using Guests = std::multimap<std::string, GuestStatus>;
+[[nodiscard]] Result<Guests> toolstack_status(const Profile &profile, sys::Runner &runner);
+/// The one of exactly that name and, where the list has them and it is not "", that UUID; absent.
+[[nodiscard]] GuestStatus find_guest(const Guests &guests, const std::string &name, const std::string &uuid);
 
 /// Asks it to shut down; returns at once. Ended already: fine.
 [[nodiscard]] Result<void> ask_stop(const Guest &guest);
@@ -65,6 +71,7 @@ struct GuestStatus {
 [[nodiscard]] Result<bool> stop_orderly(const Guest &guest, std::chrono::milliseconds patience);
 
 /// Runs `commands` (pause, resume, reset, reboot, grow) with its values; false when the profile has none.
+/// A {id} in them is looked up in one list of the toolstack, when `values` does not have it: kNoGuest.
 /// `patience`: for the answer of a monitor.
 [[nodiscard]] Result<bool> tell_guest(const Guest &guest, const std::vector<std::string> &commands,
                                       const std::map<std::string, std::string> &values = {},

@@ -82,6 +82,9 @@ Result<void> check_profile(const Profile &profile, const std::string &path) {
     return Error(kBadProfile, cat(path, ": quote: expected xl or shell-args, found '",
                                   text::printable(profile.quote), "'"));
   }
+  if (profile.commands.status_uuid != 0 && profile.config.find("{uuid}") == std::string::npos) {
+    return Error(kBadProfile, cat(path, ": commands: status_uuid: the config gives a guest no {uuid}"));
+  }
   return {};
 }
 

@@ -19,19 +19,23 @@ inline constexpr ErrorKind kBadProfile{"hypervisor.profile", Exit::usage};
 inline constexpr ErrorKind kBadParameter{"hypervisor.parameter", Exit::usage};
 inline constexpr ErrorKind kCannotQuote{"hypervisor.quote", Exit::refused};
 inline constexpr ErrorKind kCannotRun{"hypervisor.cannot_run", Exit::refused};
+inline constexpr ErrorKind kBadGuestName{"hypervisor.name", Exit::refused};
 
 /// What starts guests and asks for them. Each word may hold {name} {config} {run_dir} {control} {vdev}
-/// {size}; the word {arguments} alone becomes the words of the config file.
+/// {size}, of a toolstack {id}; the word {arguments} alone becomes the words of the config file.
 struct Commands {
   /// none: the profile only writes config files. process: the guest is the process that `start` is.
   /// toolstack: `start` returns when the guest is there, and `status` knows it.
   enum class Kind { none, process, toolstack };
   Kind kind = Kind::none;
-  bool qmp = false;  ///< process: QEMU's monitor at {control}; stop, reset, pause, resume and grow are its commands
+  bool qmp =
+      false;  ///< process: QEMU's monitor at {control}; stop, reset, pause, resume and grow are its commands
   std::vector<std::string> start, paused, stop, destroy, reboot, reset, pause, resume, status, grow;
   std::vector<std::string> needs;             ///< paths that are there where this hypervisor runs
   std::size_t status_skip = 0;                ///< lines at the top of the answer that are no guests
   std::size_t status_word = 2;                ///< of a line, from 1: the state; the first word is the name
+  std::size_t status_id = 0;                  ///< likewise the number that {id} is; 0: there is none
+  std::size_t status_uuid = 0;                ///< likewise the UUID that the config gave it; 0: there is none
   std::map<std::string, std::string> states;  ///< the hypervisor's word -> "running", "error: why", ...
   bool opens_files = false;   ///< a driver's own string is given to it, and it opens the image itself
   bool locks_images = false;  ///< and holds QEMU's locks on what it opened
@@ -62,6 +66,12 @@ struct Profile {
 [[nodiscard]] Result<Profile> load_profile(const std::string &name,
                                            const std::vector<std::string> &directories);
 
+/// kBadGuestName when commands of the profile would say `name`, and tools take it for something else: a
+/// number is a guest's id, a UUID another guest.
+[[nodiscard]] Result<void> check_guest_name(const Profile &profile, const std::string &name);
+/// Whether tools may take it for something else than a name.
+[[nodiscard]] bool is_ambiguous_name(std::string_view name);
+
 /// "qemu" of "qemu" and of "/etc/vbdkit/hypervisors/qemu.yaml".
 [[nodiscard]] std::string short_name(const std::string &configured);
 
@@ -88,10 +98,11 @@ struct GuestDisk {
   bool read_only = false;
 };
 /// The config file's text. Every value is quoted for the file, and what can't be quoted is refused
-/// (kCannotQuote). A line of the template whose parameter has no value is left out.
+/// (kCannotQuote). A line of the template whose parameter has no value is left out. `uuid`: what {uuid} is.
 [[nodiscard]] Result<std::string> render_config(const Profile &profile, const std::string &instance,
                                                 const std::map<std::string, std::string> &parameters,
                                                 const std::vector<GuestDisk> &disks,
-                                                const std::vector<NicRecord> &nics = {});
+                                                const std::vector<NicRecord> &nics = {},
+                                                const std::string &uuid = {});
 
 }  // namespace vbd::hypervisor

@@ -155,6 +155,7 @@ std::set<std::string> parameter_names(const Profile &profile) {
   };
   for (const auto &line : text::split(profile.config, '\n')) (void)fill(line, collect);
   names.erase("name");
+  names.erase("uuid");
   names.erase("disks");
   names.erase("nics");
   return names;
@@ -215,7 +216,8 @@ Result<std::string> node_disk(const Profile &profile, const std::string &node, c
 
 Result<std::string> render_config(const Profile &profile, const std::string &instance,
                                   const std::map<std::string, std::string> &parameters,
-                                  const std::vector<GuestDisk> &disks, const std::vector<NicRecord> &nics) {
+                                  const std::vector<GuestDisk> &disks, const std::vector<NicRecord> &nics,
+                                  const std::string &uuid) {
   auto cards = render_nics(profile, nics);
   if (!cards) return cards.error();
   auto rendered = render_disks(profile, disks);
@@ -225,6 +227,7 @@ Result<std::string> render_config(const Profile &profile, const std::string &ins
     if (key == "nics") return *cards;
     const auto given = parameters.find(key), fallback = profile.defaults.find(key);
     std::string value = key == "name"                        ? instance
+                        : key == "uuid"                      ? uuid
                         : given != parameters.end()          ? given->second
                         : fallback != profile.defaults.end() ? fallback->second
                                                              : "";

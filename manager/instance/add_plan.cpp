@@ -8,6 +8,7 @@
 #include "core/sys/files.hpp"
 #include "core/sys/host.hpp"
 #include "manager/hypervisor/profile.hpp"
+#include "manager/instance/live.hpp"
 #include "manager/instance/space.hpp"
 #include "manager/instance/storage.hpp"
 
@@ -160,6 +161,7 @@ Result<void> check_name_free(const Manager &manager, const AddSpec &spec, AddPla
   if (spec.name.size() > kLongestName) {
     return Error(kGrammar, cat("instance name of ", spec.name.size(), " bytes: at most ", kLongestName));
   }
+  if (auto good = check_addressable(manager, spec.name); !good) return good;
   auto entry = Catalog(manager.settings).find(spec.name);
   if (!entry) return entry.error().is(kInstanceNotFound) ? Result<void>() : entry.error();
   if (entry->state != State::interrupted) {

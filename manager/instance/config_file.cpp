@@ -41,7 +41,7 @@ Result<std::string> render_all(const Manager &manager, const hypervisor::Profile
   }
   auto parameters = record.hypervisor;
   parameters.insert(record.backend.begin(), record.backend.end());
-  return hypervisor::render_config(profile, record.name, parameters, disks, record.nics);
+  return hypervisor::render_config(profile, record.name, parameters, disks, record.nics, record.uuid);
 }
 
 }  // namespace

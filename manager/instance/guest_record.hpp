@@ -19,6 +19,7 @@ struct GuestRecord {
   std::string started;     ///< RFC 3339, UTC
   bool up = false;         ///< false: a start has begun
   sys::Process process;    ///< of a guest that is a process
+  bool has_uuid = false;   ///< its config gave it the instance's UUID
 };
 
 [[nodiscard]] std::string guest_directory(const config::Settings &settings, const std::string &uuid);

@@ -53,8 +53,9 @@ Result<void> end_unnoted(const Manager &manager, const std::string &uuid) {
 }  // namespace
 
 hypervisor::Guest guest_of(const Manager &manager, const Profile &profile, const GuestRecord &record) {
-  return {profile, manager.runner, record.name, guest_directory(manager.settings, record.uuid),
-          record.process};
+  return {profile,        manager.runner,
+          record.name,    guest_directory(manager.settings, record.uuid),
+          record.process, record.has_uuid ? record.uuid : ""};
 }
 
 Result<Profile> profile_of(const Manager &manager, const GuestRecord &record) {
@@ -137,6 +138,13 @@ Result<void> check_down(const Manager &manager, const InstanceRecord &record) {
                cat("instance ", record.name,
                    status->there() ? ": it runs" : ": it ran, and its end is not cleared up"),
                cat("vbd instance stop ", record.name));
+}
+
+Result<void> check_addressable(const Manager &manager, const std::string &name) {
+  if (!hypervisor::is_ambiguous_name(name)) return {};
+  auto profile = hypervisor::load_profile(manager.settings.hypervisor, manager.profile_dirs);
+  if (!profile) return profile.error();
+  return hypervisor::check_guest_name(*profile, name);
 }
 
 Result<void> check_can_start(const Manager &manager) {

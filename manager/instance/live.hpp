@@ -72,6 +72,9 @@ void see_live(const Manager &manager, std::vector<Entry> &entries);
 /// kAbsent (hypervisor) and the like: why the configured hypervisor can't start anything here.
 [[nodiscard]] Result<void> check_can_start(const Manager &manager);
 
+/// kBadGuestName (hypervisor): the configured hypervisor's tool would take the name for another guest.
+[[nodiscard]] Result<void> check_addressable(const Manager &manager, const std::string &name);
+
 /// The guest's config file as this profile writes it, from drivers' strings and attached nodes.
 [[nodiscard]] Result<std::string> render_for(const Manager &manager, const hypervisor::Profile &profile,
                                              const InstanceRecord &record);

@@ -103,12 +103,17 @@ Result<void> start_here(const Manager &manager, const Profile &profile, Work &wo
   const bool wanted = work.record.wanted_up;
   auto boot = sys::boot_id();
   if (!boot) return boot.error();
-  Starting starting{
-      manager,
-      profile,
-      work,
-      {work.record.uuid, work.record.name, manager.settings.hypervisor, sys::now_rfc3339(), false, {}},
-      {}};
+  Starting starting{manager,
+                    profile,
+                    work,
+                    {work.record.uuid,
+                     work.record.name,
+                     manager.settings.hypervisor,
+                     sys::now_rfc3339(),
+                     false,
+                     {},
+                     profile.commands.status_uuid != 0},
+                    {}};
   work.record.claim = ClaimRecord{manager.settings.node, *boot, disk_holder(work.record), sys::now_rfc3339()};
   auto done = begin_operation(manager, work, OperationRecord{"start", sys::now_rfc3339(), {}, false, {}});
   if (done) done = write_guest(manager.settings, starting.guest);
@@ -126,10 +131,18 @@ Result<void> start_here(const Manager &manager, const Profile &profile, Work &wo
 }
 
 /// A toolstack knows its guests by their names: one that we did not start is not ours to destroy.
-Result<void> check_name_free(const Manager &manager, const Profile &profile, const std::string &name) {
+Result<void> check_name_free(const Manager &manager, const Profile &profile, const InstanceRecord &record) {
+  const std::string &name = record.name;
   if (profile.commands.kind != hypervisor::Commands::Kind::toolstack) return {};
   auto guests = hypervisor::toolstack_status(profile, manager.runner);
   if (!guests) return guests.error();
+  for (const auto &[other, status] : *guests) {
+    if (other == name || status.uuid.empty() || status.uuid != record.uuid) continue;
+    return Error(kRunning,
+                 cat("instance ", name, ": ", profile.name, " has a guest with its UUID, called ",
+                     text::printable(other)),
+                 "end that one with the hypervisor's own tools");
+  }
   if (!guests->contains(name)) return {};
   return Error(
       kRunning,
@@ -191,7 +204,7 @@ Result<Plan> do_start(const Manager &manager, const StartSpec &spec, bool dry_ru
     if (gone) gone = clear(manager, *work, work->record.wanted_up);
     if (!gone) return gone.error();
   }
-  if (auto unused = check_name_free(manager, *profile, spec.name); !unused) return unused.error();
+  if (auto unused = check_name_free(manager, *profile, work->record); !unused) return unused.error();
   const Plan plan = start_plan(work->record, *profile);
   auto done = start_here(manager, *profile, *work, spec.paused);
   if (!done) return done.error();

@@ -6,6 +6,7 @@
 #include "core/sys/files.hpp"
 #include "core/sys/host.hpp"
 #include "manager/instance/disks.hpp"
+#include "manager/instance/live.hpp"
 #include "manager/instance/settle.hpp"
 
 namespace vbd::instance {
@@ -51,6 +52,8 @@ Result<Registration> plan_registration(const Manager &manager, const InstanceRec
   auto entries = catalog.list();
   if (!entries) return entries.error();
   const std::string name = as.empty() ? found.name : as;
+  if (auto good = check_addressable(manager, name); !good)
+    return good.error().with_hint(cat("give it another name with --as; ", good.error().hint()));
   const Others others = find_others(*entries, found, name, path);
   const bool moved = others.same_uuid != nullptr && others.same_uuid->missing;
   const bool copied = others.same_uuid != nullptr && !others.same_uuid->missing;

@@ -7,6 +7,7 @@
 #include "core/base/text.hpp"
 #include "core/sys/files.hpp"
 #include "core/sys/host.hpp"
+#include "manager/instance/live.hpp"
 #include "manager/instance/os_scripts.hpp"
 
 namespace vbd::instance {
@@ -195,6 +196,7 @@ Result<Plan> rename(const Manager &manager, const RenameSpec &spec, bool dry_run
   for (const auto &good : {check_instance_name(spec.from), check_instance_name(spec.to)}) {
     if (!good) return good.error();
   }
+  if (auto good = check_addressable(manager, spec.to); !good) return good.error();
   if (spec.from == spec.to) return Error(kGrammar, cat("instance rename ", spec.from, ": that is its name"));
   if (!dry_run) {
     auto resumed = resume(manager, spec);

@@ -39,8 +39,7 @@ class LiveLook {
     if ((*profile)->commands.kind == hypervisor::Commands::Kind::toolstack) {
       auto &all = answer_of(guest.hypervisor, **profile);
       if (!all) return all.error();
-      const auto found = all->find(guest.name);
-      return found == all->end() ? GuestStatus{} : found->second;
+      return hypervisor::find_guest(*all, guest.name, guest.has_uuid ? guest.uuid : "");
     }
     const auto left = std::chrono::duration_cast<milliseconds>(deadline_ - Clock::now());
     return hypervisor::guest_status({**profile, manager_.runner, guest.name,
@@ -56,7 +55,7 @@ class LiveLook {
     if (!found->second) return found->second.error();
     return &*found->second;
   }
-  Result<std::map<std::string, GuestStatus>> &answer_of(const std::string &name, const Profile &profile) {
+  Result<hypervisor::Guests> &answer_of(const std::string &name, const Profile &profile) {
     auto found = answers_.find(name);
     if (found == answers_.end())
       found = answers_.emplace(name, hypervisor::toolstack_status(profile, manager_.runner)).first;
@@ -66,7 +65,7 @@ class LiveLook {
   const Manager &manager_;
   Clock::time_point deadline_;
   std::map<std::string, Result<Profile>> profiles_;
-  std::map<std::string, Result<std::map<std::string, GuestStatus>>> answers_;
+  std::map<std::string, Result<hypervisor::Guests>> answers_;
 };
 
 namespace {
