@@ -72,6 +72,9 @@ int32_t run(void *ctx, vbd_run_args *args, vbd_error *err) noexcept {
     std::string flaw = read_argv(args->argv, spec.argv);
     if (flaw.empty()) flaw = read_fds(args->fds, args->n_fds, spec.fds);
     if (!flaw.empty()) return give_text(VBD_E_INVAL, flaw, err);
+    const auto program = static_cast<HostServices *>(ctx)->program(spec.argv.front());
+    if (!program) return give_error(program.error(), err);
+    spec.argv.front() = *program;
     if (args->stdin_text != nullptr) spec.input = args->stdin_text;
     if (args->timeout_ms != 0) spec.timeout = std::chrono::milliseconds(args->timeout_ms);
     if (args->out != nullptr) spec.output_limit = args->out_cap;
@@ -104,6 +107,9 @@ int32_t spawn(void *ctx, vbd_spawn_args *args, vbd_error *err) noexcept {
     if (flaw.empty()) flaw = read_fds(args->fds, args->n_fds, spec.fds);
     if (flaw.empty() && !is_unit(args->unit)) flaw = "the unit's name is not [a-zA-Z0-9._-]{1,100}";
     if (!flaw.empty()) return give_text(VBD_E_INVAL, flaw, err);
+    const auto program = static_cast<HostServices *>(ctx)->program(spec.argv.front());
+    if (!program) return give_error(program.error(), err);
+    spec.argv.front() = *program;
     spec.unit = args->unit;
     if (const char *directory = state_extension()->directory(ctx))
       spec.log_path = text::cat(directory, "/", spec.unit, ".log");

@@ -6,6 +6,8 @@
 #include "core/base/log.hpp"
 #include "core/base/text.hpp"
 #include "core/plugin/call.hpp"
+#include "core/plugin/trust.hpp"
+#include "core/sys/components.hpp"
 
 namespace vbd::plugin {
 namespace {
@@ -128,8 +130,8 @@ const vbd_ext_lock *lock_extension() {
   return &kLock;
 }
 
-HostServices::HostServices(std::string constant, PluginKind kind, sys::Runner &runner)
-    : constant_(std::move(constant)), kind_(kind), runner_(runner) {
+HostServices::HostServices(std::string constant, PluginKind kind, std::string directory, sys::Runner &runner)
+    : constant_(std::move(constant)), kind_(kind), directory_(std::move(directory)), runner_(runner) {
   host_.size = sizeof host_;
   host_.abi_major = VBD_ABI_MAJOR;
   host_.abi_minor = VBD_ABI_MINOR;
@@ -137,6 +139,13 @@ HostServices::HostServices(std::string constant, PluginKind kind, sys::Runner &r
   host_.log = host_log;
   host_.progress = host_progress;
   host_.get_extension = host_get_extension;
+}
+
+Result<std::string> HostServices::program(const std::string &name) const {
+  std::string path = text::cat(directory_, "/", name);
+  if (!sys::path_exists(path)) return name;
+  const auto trusted = open_trusted(path, {kUntrusted, "program of a plugin", "not run"});
+  return trusted ? Result<std::string>(std::move(path)) : trusted.error();
 }
 
 const void *HostServices::extension(const char *id) const {

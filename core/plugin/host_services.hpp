@@ -15,7 +15,8 @@ namespace vbd::plugin {
 
 class HostServices {
  public:
-  HostServices(std::string constant, PluginKind kind, sys::Runner &runner);
+  /// `directory`: where the plugin lies, and programs of its own.
+  HostServices(std::string constant, PluginKind kind, std::string directory, sys::Runner &runner);
   HostServices(const HostServices &) = delete;
   HostServices &operator=(const HostServices &) = delete;
 
@@ -38,12 +39,15 @@ class HostServices {
   // For the functions behind the ABI.
   [[nodiscard]] const std::string &constant() const { return constant_; }
   [[nodiscard]] sys::Runner &runner() const { return runner_; }
+  /// A program that lies beside the plugin, trusted as the plugin is, by its path; any other as it is.
+  [[nodiscard]] Result<std::string> program(const std::string &name) const;
   [[nodiscard]] const CallContext *context() const { return context_; }
   [[nodiscard]] const void *extension(const char *id) const;
 
  private:
   std::string constant_;
   PluginKind kind_;
+  std::string directory_;
   sys::Runner &runner_;
   CallContext *context_ = nullptr;
   bool calling_ = false;  ///< between init and the first call the host answers for what it could offer

@@ -15,7 +15,7 @@ class LoadedPlugin final : public Plugin {
   LoadedPlugin(const Found &found, Description description, sys::Runner &runner)
       : found_(found),
         description_(std::move(description)),
-        services_(found.note.constant, found.note.kind, runner) {
+        services_(found.note.constant, found.note.kind, found.path.substr(0, found.path.rfind('/')), runner) {
     if (description_.has_image) description_.filetype.image = &description_.image;
   }
   ~LoadedPlugin() override;

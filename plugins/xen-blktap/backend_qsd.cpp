@@ -3,11 +3,12 @@
 // loop device with our tag sits on that file. Works on any Linux. Order: record, file, lock released,
 // process, lock verified, loop device; back in the reverse order. When the process dies the kernel can't tell
 // a loop device's tag any more (LOOP_GET_STATUS64 answers ENOTCONN, tried on Linux 6.18), so the device is
-// then known by its backing path.
+// then known by its backing path. A companion of a writable one asks it to store what it holds back.
 #include <sys/vfs.h>
 #include <cinttypes>
 
 #include "driver.hpp"
+#include "qsd_flush.hpp"
 #include "qsd_process.hpp"
 
 namespace blktap {
@@ -18,6 +19,7 @@ namespace loop = vbdkit::loop;
 
 constexpr const char *kFuseKey = "qsd.fuse", *kPidKey = "qsd.pid", *kStartKey = "qsd.start",
                      *kFileKey = "qsd.file", *kDirectKey = "qsd.direct";
+constexpr const char *kUnit = "vbdkit-qsd-", *kFlushUnit = "vbdkit-flush-";
 constexpr int kWaitMs = 15000, kStepMs = 10;
 
 bool alive(const Call &call, const QsdProcess &process) {
@@ -116,7 +118,8 @@ std::int32_t take_down(const Call &call) {
       call.warn(device.node + ": not all that was written reached " + call.request->image + ": " +
                 std::strerror(flush_error));
   }
-  const std::int32_t stopped = stop_processes(call, parts);
+  std::int32_t stopped = stop_processes(call, parts);
+  if (stopped == VBD_OK) stopped = stop_flushing(call);
   if (stopped != VBD_OK) return stopped;
   if (!parts.fuse.empty() && !remove_fuse_file(parts.fuse))
     return vbdkit::fail_errno(call.err, errno, parts.fuse.c_str());
@@ -152,7 +155,7 @@ std::int32_t make_plan(const Call &call, QsdPlan &plan) {
   loop::FileKey key;
   if (!loop::key_of(call.request->image_fd, key))
     return vbdkit::fail_errno(call.err, errno, call.request->image);
-  plan.unit = "vbdkit-qsd-" + std::to_string(key.device) + "-" + std::to_string(key.inode);
+  plan.unit = kUnit + std::to_string(key.device) + "-" + std::to_string(key.inode);
   plan.read_only = call.read_only();
   plan.direct = call.direct_io() && can_direct(call);
   if (call.direct_io() && !plan.direct && call.must(VBD_MUST_SHARED)) {
@@ -257,6 +260,14 @@ std::int32_t make_loop(const Call &call, const QsdPlan &plan, Condition &made) {
   return call.record(kNodeKey, device.node);
 }
 
+std::int32_t flush_now_and_then(const Call &call, const QsdProcess &process) {
+  loop::FileKey key;
+  if (!loop::key_of(call.request->image_fd, key))
+    return vbdkit::fail_errno(call.err, errno, call.request->image);
+  const std::string unit = kFlushUnit + std::to_string(key.device) + "-" + std::to_string(key.inode);
+  return keep_flushing(call, call.recall(kFuseKey), unit, process);
+}
+
 std::int32_t record_plan(const Call &call, const QsdPlan &plan) {
   for (const auto &[key, value] : {std::pair<const char *, std::string>{kFuseKey, plan.fuse},
                                    {kModeKey, plan.read_only ? "ro" : "rw"},
@@ -279,7 +290,8 @@ std::int32_t build(const Call &call, const QsdPlan &plan, Condition &made) {
   std::int32_t status = start(call, plan, process);
   if (status == VBD_OK) status = await_file(call, plan, process);
   if (status == VBD_OK) status = verify_lock(call, process);
-  return status == VBD_OK ? make_loop(call, plan, made) : status;
+  if (status == VBD_OK) status = make_loop(call, plan, made);
+  return status == VBD_OK && !plan.read_only ? flush_now_and_then(call, process) : status;
 }
 
 std::int32_t attach(const Call &call, Condition &made) {
@@ -337,8 +349,12 @@ std::int32_t detach(const Call &call) {
   return VBD_OK;
 }
 
+std::int32_t again(const Call &call) {
+  return call.read_only() ? VBD_OK : flush_now_and_then(call, recorded_process(call));
+}
+
 }  // namespace
 
-const Backend kQsd = {"qsd", attach, detach, query};
+const Backend kQsd = {"qsd", attach, detach, query, again};
 
 }  // namespace blktap

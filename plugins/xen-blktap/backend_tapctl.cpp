@@ -172,6 +172,6 @@ std::int32_t detach(const Call &call) {
 
 }  // namespace
 
-const Backend kTapctl = {"tapctl", attach, detach, query};
+const Backend kTapctl = {"tapctl", attach, detach, query, nullptr};
 
 }  // namespace blktap

@@ -177,6 +177,6 @@ std::int32_t detach(const Call &call) {
 
 }  // namespace
 
-const Backend kXl = {"xl", attach, detach, query};
+const Backend kXl = {"xl", attach, detach, query, nullptr};
 
 }  // namespace blktap

@@ -87,6 +87,7 @@ struct Backend {
   std::int32_t (*attach)(const Call &call, Condition &made);
   std::int32_t (*detach)(const Call &call);
   std::int32_t (*query)(const Call &call, Condition &found);
+  std::int32_t (*again)(const Call &call);  ///< an attach that finds it whole; null: nothing to do
 };
 
 extern const Backend kTapctl, kXl, kQsd;

@@ -50,6 +50,10 @@ std::int32_t settle(const Call &call, bool &done) {
                         "%s is attached %s as %s; detach it first", call.request->image,
                         found.read_only ? "read-only" : "writable", found.node.c_str());
   }
+  if (backend->again != nullptr && !call.must(VBD_MUST_DRY_RUN)) {
+    status = backend->again(call);
+    if (status != VBD_OK) return status;
+  }
   done = true;
   return put(call, backend->name, found);
 }

@@ -4,6 +4,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 
 import support
@@ -269,6 +270,22 @@ class Blktap(Sandbox):
         # The loop device over the dead mount answers nobody (ENOTCONN): no reason to refuse other images.
         self.vbd("image", "create", "--filetype", "raw", os.path.join(self.storage, "other"), "1M")
         self.vbd("disk", "detach", disk)
+        self.assert_nothing_left()
+
+    def test_a_program_beside_a_plugin_is_trusted_as_the_plugin_is(self):
+        path, plugins = os.path.join(self.storage, "disk.qcow2"), os.path.join(self.dir, "plugins")
+        self.vbd("image", "create", "--filetype", "qcow", path, "64M")
+        shutil.copytree(os.path.join(support.PREFIX, "lib", "vbdkit", "plugins-1"), plugins)
+        disk = self.logical_id(path, "FT_QCOW", "FD_BLKTAP")
+        flush = os.path.join(plugins, "vbdkit-flush")
+        os.chmod(flush, 0o757)
+        self.assertIn("vbdkit-flush: not run: is writable by others",
+                      self.vbd("--plugin-dir", plugins, "disk", "attach", disk, rc=5).stderr)
+        self.assert_nothing_left()
+        os.chmod(flush, 0o755)
+        self.vbd("--plugin-dir", plugins, "disk", "attach", disk)
+        self.assertEqual(len(self.our_processes()), 2)
+        self.vbd("--plugin-dir", plugins, "disk", "detach", disk)
         self.assert_nothing_left()
 
     def test_backing_file_is_never_shown_as_zeros(self):

@@ -111,6 +111,7 @@ struct LiveHost::Functions {
     self(ctx).step();
     std::vector<std::string> argv;
     for (const char *const *word = args->argv; *word != nullptr; ++word) argv.emplace_back(*word);
+    if (argv[0] == "vbdkit-flush") argv[0] = VBD_FLUSH;  // vbd looks beside the plugin
     args->pid = start_program(argv, self(ctx).state_directory() + "/" + args->unit + ".log", *args);
     if (args->pid < 0)
       return vbdkit::fail(err, VBD_E_IO, nullptr, 0, "%s could not be started", argv[0].c_str());

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Back end qsd against the real qemu-storage-daemon, FUSE and loop devices.
+#include <atomic>
+#include <thread>
+
 #include "live_bench.hpp"
 
 using namespace blktap_test;
@@ -64,6 +67,85 @@ TEST_CASE("qsd: many writes in flight come out where they belong")  // see make_
     CHECK(got == sectors);
     bench.host.lock_image(bench.caller.fd.get());
   }
+}
+
+TEST_CASE("qsd: requests of an fsync between writes in flight harm none of them")  // see flush.cpp
+{
+  NEED_QSD("fd-blktap qsd flush among writes");
+  for (const char *format : {"raw", "qcow2"}) {
+    CAPTURE(std::string(format));
+    LiveBench bench(format);
+    REQUIRE_MESSAGE(bench.attach() == VBD_OK, bench.caller.error.text());
+    std::vector<std::uint64_t> words(std::size_t{16} << 17);
+    for (std::size_t i = 0; i < words.size(); ++i) words[i] = i;
+    const auto bytes = words.size() * sizeof words[0];
+    std::atomic<bool> done = false;
+    std::thread flusher([&] {
+      while (!done) {
+        const UniqueFd file(::open(bench.fuse().c_str(), O_RDONLY | O_CLOEXEC));
+        CHECK(::fsync(file.get()) == 0);
+      }
+    });
+    const UniqueFd node(::open(bench.caller.node().c_str(), O_RDWR | O_CLOEXEC));
+    CHECK(::pwrite(node.get(), words.data(), bytes, 0) == static_cast<ssize_t>(bytes));
+    CHECK(::fsync(node.get()) == 0);
+    done = true;
+    flusher.join();
+    std::vector<std::uint64_t> got(words.size());
+    CHECK(::posix_fadvise(node.get(), 0, 0, POSIX_FADV_DONTNEED) == 0);
+    CHECK(::pread(node.get(), got.data(), bytes, 0) == static_cast<ssize_t>(bytes));
+    CHECK(got == words);
+  }
+}
+
+TEST_CASE("qsd: data that no flush follows is in the image when the daemon dies") {
+  NEED_QSD("fd-blktap qsd data without a flush");
+  LiveBench bench;
+  REQUIRE_MESSAGE(bench.attach() == VBD_OK, bench.caller.error.text());
+  const blktap::QsdProcess process = bench.processes().at(0);
+  const UniqueFd node(::open(bench.caller.node().c_str(), O_WRONLY | O_DIRECT | O_CLOEXEC));
+  void *block = nullptr;
+  constexpr std::size_t kSize = std::size_t{8} << 20;
+  REQUIRE(::posix_memalign(&block, 4096, kSize) == 0);
+  std::memset(block, 'n', kSize);
+  REQUIRE(::pwrite(node.get(), block, kSize, 0) == static_cast<ssize_t>(kSize));
+  std::free(block);
+  vbdkit::loop::pause_ms(6500);
+  ::kill(static_cast<pid_t>(process.pid), SIGKILL);
+  while (process_lives(process.pid, process.start_time)) vbdkit::loop::pause_ms(5);
+  std::string said;
+  CHECK(run_program({"qemu-io", "-r", "-U", "-f", "qcow2", "-c", "read -P 0x6e 0 8M", bench.image}, &said) ==
+        0);
+  CHECK_MESSAGE(said.find("Pattern verification failed") == std::string::npos, said);
+}
+
+TEST_CASE("qsd: the flusher ends with its daemon, its death harms nothing, attach starts it again") {
+  NEED_QSD("fd-blktap qsd flusher");
+  LiveBench bench;
+  REQUIRE_MESSAGE(bench.attach() == VBD_OK, bench.caller.error.text());
+  const auto flusher = [&] {
+    const std::string directory = bench.scratch.path + "/record.qsd.flush.";
+    return blktap::QsdProcess{
+        std::strtoll(vbdkit::detail::read_text(directory + "pid").c_str(), nullptr, 10),
+        std::strtoull(vbdkit::detail::read_text(directory + "start").c_str(), nullptr, 10)};
+  };
+  const blktap::QsdProcess first = flusher();
+  REQUIRE(process_lives(first.pid, first.start_time));
+  CHECK(bench.attach() == VBD_OK);
+  CHECK(flusher().pid == first.pid);
+  ::kill(static_cast<pid_t>(first.pid), SIGKILL);
+  while (process_lives(first.pid, first.start_time)) vbdkit::loop::pause_ms(5);
+  CHECK(bench.caller.query() == VBD_OK);
+  CHECK(bench.caller.results.flag("attached"));
+  CHECK(bench.attach() == VBD_OK);
+  const blktap::QsdProcess second = flusher();
+  CHECK(process_lives(second.pid, second.start_time));
+  const blktap::QsdProcess daemon = bench.processes().at(0);
+  ::kill(static_cast<pid_t>(daemon.pid), SIGKILL);
+  for (int i = 0; i < 400 && process_lives(second.pid, second.start_time); ++i) vbdkit::loop::pause_ms(5);
+  CHECK_FALSE(process_lives(second.pid, second.start_time));
+  CHECK(bench.detach() == VBD_OK);
+  CHECK(bench.clean());
 }
 
 TEST_CASE("qsd: read-only") {
