@@ -61,7 +61,8 @@ Result<Outcome> register_directory(Session &session) {
 constexpr ArgumentSpec kName[] = {{"NAME", "an instance", true, Meaning::instance}};
 constexpr OptionSpec kModifyOptions[] = {
     {"--disk", Takes::values, "CHANGE",
-     "[N:]add:WORDS (the words of add's --disk), [N:]remove or remove:N, N:mode=ro|rw; may be repeated"},
+     "[N:]add:WORDS (the words of add's --disk), [N:]remove or remove:N, N:mode=ro|rw, N:size=actual; may "
+     "be repeated"},
     {"-y,--yes", Takes::nothing, "", "do not ask before a disk is deleted"},
     {"-f,--force", Takes::nothing, "", "the same as --yes"},
     {"--assume-unused", Takes::nothing, "", "go on when not all processes can be looked at (without root)"},
@@ -70,7 +71,9 @@ constexpr std::string_view kModifyExamples[] = {
     "vbd instance modify --disk add:size=10G web1",
     "vbd instance modify --disk 1:add:size=4G,filetype=qcow web1",
     "vbd instance modify --disk add:adopt=/srv/ganeti/file-storage/old/data.img web1",
-    "vbd instance modify --yes --disk remove:1 web1", "vbd instance modify --disk 0:mode=ro web1"};
+    "vbd instance modify --yes --disk remove:1 web1",
+    "vbd instance modify --disk 0:mode=ro web1",
+    "vbd instance modify --disk 0:size=actual web1"};
 
 constexpr ArgumentSpec kDirectory[] = {
     {"DIRECTORY", "a directory with an instance.yaml, below allowed_dirs", true, Meaning::file}};
@@ -92,7 +95,9 @@ VerbSpec instance_modify_verb() {
       "first free one (sda, sdb, ...), and driver and filetype of the first disk unless it says others.\n"
       "With adopt= an image that is there is taken: where it lies, or as a clone that shares its blocks\n"
       "(then the original stays), or, where the filesystem can't do that, moved. An instance that runs gets\n"
-      "new disks at its next start.",
+      "new disks at its next start.\n"
+      "An image that has become shorter is refused by every verb that would use it: size=actual takes it as\n"
+      "it is, when what lay behind its end may be lost.",
       instance_modify_file::kModifyOptions,
       instance_modify_file::kName,
       instance_modify_file::kModifyExamples,

@@ -19,8 +19,17 @@ const char *state_word(device::Status::State state) {
   return "detached";
 }
 
+std::string size_text(std::uint64_t bytes) {
+  return text::cat(format_size(bytes), " (", bytes, " bytes)");
+}
+
+json::Value size_json(const std::optional<std::uint64_t> &size) {
+  return size ? json::Value{*size} : json::Value{};
+}
+
 void add_attachment(json::Value &value, const device::Attachment &attachment) {
-  value.set("device", attachment.node).set("read_only", attachment.read_only);
+  value.set("device", attachment.node).set("size", size_json(attachment.size));
+  value.set("read_only", attachment.read_only);
   value.set("holders", to_json(attachment.holders)).set("facts", to_json(attachment.facts));
 }
 
@@ -45,10 +54,6 @@ void add_facts(std::vector<std::pair<std::string, std::string>> &pairs, const pl
   }
 }
 
-std::string size_text(std::uint64_t bytes) {
-  return text::cat(format_size(bytes), " (", bytes, " bytes)");
-}
-
 }  // namespace
 
 Outcome attachment(bool json, const LogicalId &id, const device::Attachment &attachment) {
@@ -70,7 +75,7 @@ Outcome status(bool json, const LogicalId &id, const device::Status &status) {
     if (attached) {
       add_attachment(value, status.attachment);
     } else {
-      value.set("device", nullptr).set("read_only", nullptr);
+      value.set("device", nullptr).set("size", nullptr).set("read_only", nullptr);
       value.set("holders", json::Array{}).set("facts", json::Object{});
     }
     return {{}, std::move(value)};
@@ -79,6 +84,7 @@ Outcome status(bool json, const LogicalId &id, const device::Status &status) {
                                                             {"reason", status.reason}};
   if (attached) {
     pairs.emplace_back("device", status.attachment.node);
+    if (status.attachment.size) pairs.emplace_back("size", size_text(*status.attachment.size));
     pairs.emplace_back("mode", status.attachment.read_only ? "ro" : "rw");
     pairs.emplace_back("holders", text::join(status.attachment.holders, ", "));
     add_facts(pairs, status.attachment.facts);

@@ -22,6 +22,22 @@ Error held_error(const Disk &disk, const std::string &holder, bool read_only) {
                "detach it first");
 }
 
+/// The image may have grown since its device was made, here or on another node: whoever gets the device gets
+/// the size of today.
+Result<void> show_size(Disk &disk, const Observed &observed, bool dry_run) {
+  const auto bytes = flat_size(disk);
+  const std::string node = observed.facts.text("node");
+  if (!bytes || node.empty()) return {};
+  const auto shown = sys::node_size(node);
+  if (!shown || *shown == *bytes || dry_run) return {};
+  if (disk.driver->driver()->refresh == nullptr) {
+    log::warn(text::cat(disk.shown(), ": has ", *bytes, " bytes now, ", text::printable(node), " shows ",
+                        *shown, "; detach it and attach it again"));
+    return {};
+  }
+  return call_refresh(disk);
+}
+
 /// The holder joins what is attached already, or is refused.
 Result<Attachment> join(Disk &disk, const AttachSpec &spec, const plugin::Values &options,
                         const Observed &observed) {
@@ -41,6 +57,7 @@ Result<Attachment> join(Disk &disk, const AttachSpec &spec, const plugin::Values
   if (record.options != options) {
     log::warn(text::cat(disk.shown(), ": attached with other options; they count from the next attach on"));
   }
+  if (auto shown = show_size(disk, observed, spec.dry_run); !shown) return shown.error();
   const std::string node = observed.facts.text("node");
   const bool changed = record.phase != Record::Phase::attached || !record.held_by(spec.holder) ||
                        (!node.empty() && node != record.node);
@@ -169,16 +186,19 @@ Result<void> take_lock(const Disk &disk, const AttachSpec &spec) {
   return {};
 }
 
-/// The image's properties; what policy refuses and what is damaged ends here, before any helper sees the
-/// image.
-Result<std::map<std::string, std::string>> examine(const Disk &disk) {
+/// What an image says of itself.
+struct Examined {
+  std::map<std::string, std::string> properties;
+  std::uint64_t size = 0;  ///< virtual
+};
+
+/// What policy refuses and what is damaged ends here, before any helper sees the image.
+Result<Examined> examine(const Disk &disk) {
   auto filetype = disk.context.registry.find(disk.id.filetype);
   if (!filetype) return filetype.error();
-  auto properties = filetype->note.properties;
-  const auto flat = properties.find("flat");
-  if (flat != properties.end() && flat->second == "1") {
+  if (const auto bytes = flat_size(disk)) {
     if (disk.info->size == 0) return Error(image::kBadSizeInImage, disk.shown() + ": the file is empty");
-    return properties;
+    return Examined{filetype->note.properties, *bytes};
   }
   auto info = image::info(disk.context.registry, disk.id.filetype, disk.image.get(), disk.place.path);
   if (!info) return info.error();
@@ -196,7 +216,20 @@ Result<std::map<std::string, std::string>> examine(const Disk &disk) {
   if (!unmet.empty()) {
     return Error(plugin::kNotPaired, text::cat(disk.shown(), ": ", disk.id.driver.str(), " ", unmet));
   }
-  return info->properties;
+  return Examined{info->properties, info->virtual_size};
+}
+
+/// What the instance says of the image must be so.
+Result<void> check_size(const Disk &disk, const std::optional<InstanceRecord> &instance, std::uint64_t size) {
+  if (!instance) return {};
+  if (auto whole = image::check_recorded(*instance, disk.place.path, size); !whole) return whole;
+  const DiskRecord *listed = image::listed_disk(*instance, disk.place.path);
+  if (listed != nullptr && size > listed->size && !instance->operation) {
+    log::warn(text::cat(disk.shown(), ": has ", size, " bytes, and ", listed->size, " as a disk of ",
+                        text::printable(instance->name),
+                        "; 'vbd instance modify' with size=actual notes it"));
+  }
+  return {};
 }
 
 /// Everything about the directory's instance.yaml: it must be at home, and no other node may write.
@@ -274,8 +307,9 @@ Result<Attachment> attach_anew(Disk &disk, const AttachSpec &spec, const plugin:
                                const std::optional<InstanceRecord> &instance) {
   if (auto unused = refuse_users(disk, spec.read_only); !unused) return unused.error();
   if (auto locked = take_lock(disk, spec); !locked) return locked.error();
-  auto properties = examine(disk);
-  if (!properties) return properties.error();
+  auto examined = examine(disk);
+  if (!examined) return examined.error();
+  if (auto whole = check_size(disk, instance, examined->size); !whole) return whole.error();
   auto filesystem = sys::filesystem_info(disk.image.get());
   if (!filesystem) return filesystem.error().at(disk.shown());
   if (disk.info->links > 1) {
@@ -286,7 +320,7 @@ Result<Attachment> attach_anew(Disk &disk, const AttachSpec &spec, const plugin:
   disk.record->holders = {spec.holder};
   disk.record->block_size = spec.block_size;
   disk.record->options = without_secrets(*disk.driver, params);
-  disk.record->properties = std::move(*properties);
+  disk.record->properties = std::move(examined->properties);
   disk.record->lent = spec.lend;
   if (spec.dry_run) return attachment_of(*disk.record, {});
   return make(disk, spec, params, instance, filesystem->shared);
@@ -301,6 +335,11 @@ Result<Attachment> attach(const Context &context, const AttachSpec &spec) {
   if (!params) return params.error();
   auto instance = check_instance(*disk, spec.read_only);
   if (!instance) return instance.error();
+  // Before its own device is handed out again as well, where that costs nothing.
+  if (const auto bytes = flat_size(*disk); bytes && *instance) {
+    if (auto whole = image::check_recorded(**instance, disk->place.path, *bytes); !whole)
+      return whole.error();
+  }
   auto settled = settle(*disk, spec, without_secrets(*disk->driver, *params));
   if (!settled) return settled.error();
   if (*settled) return std::move(**settled);

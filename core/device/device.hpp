@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -45,7 +46,8 @@ struct AttachSpec {
 };
 
 struct Attachment {
-  std::string node;  ///< "/dev/loop3"; "" of an image that was lent
+  std::string node;                        ///< "/dev/loop3"; "" of an image that was lent
+  std::optional<std::uint64_t> size = {};  ///< of the node, bytes; none where it can't be looked at
   bool read_only = false;
   std::vector<std::string> holders;
   plugin::Facts facts;  ///< backend, direct_io, block_size, ...

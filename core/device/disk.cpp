@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 #include "core/device/disk.hpp"
 
+#include "core/base/size.hpp"
 #include "core/base/text.hpp"
+#include "core/sys/usage.hpp"
 
 namespace vbd::device {
 namespace {
@@ -134,6 +136,14 @@ Result<Disk> open_for_others(const Context &context, const LogicalId &id, bool l
   return disk;
 }
 
+std::optional<std::uint64_t> flat_size(const Disk &disk) {
+  const auto filetype = disk.context.registry.find(disk.id.filetype);
+  if (!filetype || !disk.info) return {};
+  const auto flat = filetype->note.properties.find("flat");
+  if (flat == filetype->note.properties.end() || flat->second != "1") return {};
+  return disk.info->size / kSectorSize * kSectorSize;
+}
+
 std::string words(const std::vector<std::string> &holders) {
   return holders.empty() ? std::string("an unknown holder") : text::printable(text::join(holders, ", "));
 }
@@ -148,6 +158,9 @@ Attachment attachment_of(const Record &record, const Observed &observed) {
   Attachment attachment;
   attachment.node = observed.facts.text("node");
   if (attachment.node.empty()) attachment.node = record.node;
+  if (!attachment.node.empty()) {
+    if (const auto size = sys::node_size(attachment.node)) attachment.size = *size;
+  }
   attachment.read_only = record.read_only;
   attachment.holders = record.holders;
   attachment.facts = observed.facts;

@@ -76,6 +76,9 @@ struct Observed {
 /// What query answers.
 [[nodiscard]] Result<Status> status_of(Disk &disk);
 
+/// The guest's bytes where they are the file's own; none where only the filetype can tell.
+[[nodiscard]] std::optional<std::uint64_t> flat_size(const Disk &disk);
+
 [[nodiscard]] std::string words(
     const std::vector<std::string> &holders);  ///< "cli, mount:/mnt" or "an unknown holder"
 [[nodiscard]] Attachment attachment_of(const Record &record, const Observed &observed);

@@ -11,6 +11,7 @@
 
 #include "core/base/result.hpp"
 #include "core/config/settings.hpp"
+#include "core/model/instance_record.hpp"
 #include "core/plugin/registry.hpp"
 #include "core/sys/files.hpp"
 
@@ -19,6 +20,7 @@ namespace vbd::image {
 inline constexpr ErrorKind kWrongFiletype{"image.wrong_filetype", Exit::refused};
 inline constexpr ErrorKind kReference{"image.reference", Exit::refused};
 inline constexpr ErrorKind kBadSizeInImage{"image.bad_size", Exit::damaged};
+inline constexpr ErrorKind kTruncated{"image.truncated", Exit::damaged};
 inline constexpr ErrorKind kPartialView{"image.partial_view", Exit::busy};
 
 struct CreateSpec {
@@ -63,6 +65,14 @@ struct ImageInfo {
 /// Refuses references as settings say (kReference names role and file).
 [[nodiscard]] Result<void> check_references(const ImageInfo &info, const config::Settings &settings,
                                             const std::string &path);
+
+/// The one rule about an image and what its instance's record says of it, for every verb that uses a disk: an
+/// image of `size` virtual bytes that are fewer than recorded has lost its end, kTruncated. One that is
+/// larger lost nothing. An image that the record does not list is fine.
+[[nodiscard]] Result<void> check_recorded(const InstanceRecord &record, const std::string &path,
+                                          std::uint64_t size);
+/// The disk of the record that lies at `path` of its directory; null: it lists none of that name.
+[[nodiscard]] const DiskRecord *listed_disk(const InstanceRecord &record, const std::string &path);
 
 /// Refuses a file that a loop device or another process has open; `assume_unused`: go on when not every
 /// process could be looked at (kPartialView).

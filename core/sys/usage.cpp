@@ -97,6 +97,17 @@ Result<BlockNode> block_node(const std::string &node) {
   return found;
 }
 
+Result<std::uint64_t> node_size(const std::string &node) {
+  const Fd fd(::open(node.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+  struct stat st {};
+  if (!fd || ::fstat(fd.get(), &st) != 0)
+    return errno_error(text::cat("open ", text::printable(node)), errno);
+  if (!S_ISBLK(st.st_mode)) return errno_error(text::cat("size of ", text::printable(node)), ENOTBLK);
+  const off_t end = ::lseek(fd.get(), 0, SEEK_END);
+  if (end < 0) return errno_error(text::cat("size of ", text::printable(node)), errno);
+  return static_cast<std::uint64_t>(end);
+}
+
 Result<std::vector<Mount>> mounts_of_node(const std::string &node) {
   const auto block = block_node(node);
   if (!block) return block.error();

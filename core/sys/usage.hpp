@@ -34,6 +34,9 @@ struct Mount {
 /// Names in /sys/block/X/holders (device mapper, md) and of partitions, and swap.
 [[nodiscard]] Result<std::vector<std::string>> holders_of_node(const std::string &node);
 
+/// Bytes of a block device.
+[[nodiscard]] Result<std::uint64_t> node_size(const std::string &node);
+
 struct ProcessUse {
   std::int64_t pid = 0;
   std::string command;

@@ -125,10 +125,11 @@ Result<void> open_image(const Manager &manager, const InstanceRecord &record, co
   auto image = image::OpenImage::open(manager.registry, manager.settings, job.disk->filetype,
                                       std::move(*file), job.path);
   if (!image) return image.error();
+  if (auto whole = image::check_recorded(record, job.path, (*image)->size()); !whole) return whole;
   if ((*image)->size() != job.disk->size) {
     return Error(kDamaged,
                  cat(job.path, ": has ", (*image)->size(), " bytes, the catalog says ", job.disk->size),
-                 "'vbd cluster verify' shows more");
+                 cat("'vbd instance modify ", record.name, "' with --disk N:size=actual notes it"));
   }
   job.image = *std::move(image);
   return {};

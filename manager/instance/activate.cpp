@@ -9,6 +9,7 @@
 #include "manager/instance/disks.hpp"
 #include "manager/instance/live_parts.hpp"
 #include "manager/instance/settle.hpp"
+#include "manager/instance/sizes.hpp"
 
 namespace vbd::instance {
 namespace {
@@ -134,6 +135,7 @@ Result<Activated> activate_disks(const Manager &manager, const std::string &name
   auto entry = find_settled(manager, name, dry_run);
   if (!entry) return entry.error();
   const InstanceRecord &record = entry->record;
+  if (auto whole = check_whole(manager, record); !whole) return whole.error();
   Attempt attempt{manager, record, disk_holder(record), {}};
   Activated result{manager.settings.node, {}, {}};
   Result<void> done;

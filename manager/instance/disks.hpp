@@ -38,12 +38,12 @@ struct GrowSpec {
 
 /// One --disk of modify.
 struct DiskChange {
-  enum class What { add, remove, mode };
+  enum class What { add, remove, mode, size };
   What what = What::add;
   std::optional<std::size_t> index;  ///< none: behind the last; of remove: the last
   DiskSpec disk;
 };
-/// "add:size=4G", "2:add:size=4G", "remove", "remove:1", "1:remove", "0:mode=ro"
+/// "add:size=4G", "2:add:size=4G", "remove", "remove:1", "1:remove", "0:mode=ro", "0:size=actual"
 [[nodiscard]] Result<DiskChange> parse_disk_change(const std::string &text);
 
 struct ModifySpec {

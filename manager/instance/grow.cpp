@@ -14,6 +14,7 @@
 #include "manager/instance/disks.hpp"
 #include "manager/instance/grow.hpp"
 #include "manager/instance/settle.hpp"
+#include "manager/instance/sizes.hpp"
 #include "manager/instance/space.hpp"
 
 namespace vbd::instance {
@@ -40,24 +41,24 @@ std::string request_of(const GrowSpec &spec) {
   return cat(spec.absolute ? "=" : "+", spec.amount);
 }
 
-Result<std::uint64_t> target_size(const GrowSpec &spec, const DiskRecord &disk) {
+/// `size`: what the image has now.
+Result<std::uint64_t> target_size(const GrowSpec &spec, const DiskRecord &disk, std::uint64_t size) {
   const std::string where = cat("instance ", spec.name, ": disk ", disk.file);
   if (!spec.absolute && spec.amount == 0) {
     return Error(kBadSize, cat(where, ": nothing to add"), "give an amount, as in 1G");
   }
   if (spec.absolute) {
     if (auto good = image::check_image_size(spec.amount, where); !good) return good.error();
-    if (spec.amount >= disk.size) return spec.amount;
-    return Error(kWouldShrink,
-                 cat(where, ": has ", disk.size, " bytes; ", spec.amount, " would cut its end off"),
+    if (spec.amount >= size) return spec.amount;
+    return Error(kWouldShrink, cat(where, ": has ", size, " bytes; ", spec.amount, " would cut its end off"),
                  "disks only grow");
   }
   // Both are at most 2^63, so that the sum fits.
   if (spec.amount > kMaxImageSize) {
     return Error(kBadSize, cat(where, ": ", spec.amount, " bytes: over the largest size, ", kMaxImageSize));
   }
-  if (auto good = image::check_image_size(disk.size + spec.amount, where); !good) return good.error();
-  return disk.size + spec.amount;
+  if (auto good = image::check_image_size(size + spec.amount, where); !good) return good.error();
+  return size + spec.amount;
 }
 
 /// The image is open in the hypervisor, which holds its lock: only that can grow it.
@@ -115,18 +116,26 @@ Result<Goal> plan_grow(const Manager &manager, const InstanceRecord &record, con
   auto index = disk_index(record, spec.disk);
   if (!index) return index.error();
   const DiskRecord &disk = record.disks[*index];
-  auto to = target_size(spec, disk);
-  if (!to) return to.error();
-  Goal goal{*index, logical_id(record, disk), disk.size, *to};
+  // Words that no size would make right first.
+  if (auto words = target_size(spec, disk, disk.size); !words) return words.error();
+  Goal goal{*index, logical_id(record, disk), disk.size, disk.size};
   if (auto seen = see_use(manager, record, goal); !seen) return seen.error();
+  auto size = whole_size(manager, record, disk);
+  if (!size) return size.error();
+  auto to = target_size(spec, disk, *size);
+  if (!to) return to.error();
+  goal.from = *size;
+  goal.to = *to;
   return goal;
 }
 
-Plan describe(const Goal &goal) {
+Plan describe(const Goal &goal, const DiskRecord &disk) {
   Plan plan;
   if (goal.to > goal.from) {
     plan.push_back(cat("grow ", goal.id.path, " (", goal.id.filetype.str(), ") from ", goal.from, " to ",
                        goal.to, " bytes"));
+  } else if (disk.size != goal.to) {
+    plan.push_back(cat("note that ", goal.id.path, " has ", goal.to, " bytes"));
   }
   if (goal.how == Goal::How::device) plan.push_back(cat("let the device of ", goal.id.path, " show it"));
   if (goal.guest) plan.push_back(cat("let the guest see it, through ", goal.guest->profile.name));
@@ -141,14 +150,6 @@ Result<std::uint64_t> size_in(const Manager &manager, const LogicalId &id, int f
   auto info = image::info(manager.registry, id.filetype, file, id.path);
   if (!info) return info.error();
   return info->virtual_size;
-}
-
-/// The size that the image has now, whoever else uses it.
-Result<std::uint64_t> real_size(const Manager &manager, const LogicalId &id) {
-  auto file = open_image(manager, id, sys::Access::read);
-  if (!file) return file.error();
-  if (auto locked = image::lock_to_look(file->get(), id.path); !locked) return locked.error();
-  return size_in(manager, id, file->get());
 }
 
 /// A file: nobody may use it. A device: that has the lock, and we have the device.
@@ -234,7 +235,13 @@ Result<void> grow_image(const Manager &manager, Work &work, const GrowSpec &spec
 }
 
 Result<void> do_grow(const Manager &manager, Work &work, const GrowSpec &spec, const Goal &goal) {
-  if (goal.to == goal.from) return show_growth(manager, goal, work.record.disks[goal.index]);
+  if (goal.to == goal.from) {
+    const DiskRecord disk = work.record.disks[goal.index];
+    if (disk.size != goal.to) {  // grown by other hands
+      if (auto noted = close_with(manager, work, goal, goal.to); !noted) return noted;
+    }
+    return show_growth(manager, goal, disk);
+  }
   if (goal.how == Goal::How::guest) return grow_through_guest(manager, work, spec, goal);
   return grow_image(manager, work, spec, goal);
 }
@@ -296,7 +303,7 @@ Result<Plan> grow_disk(const Manager &manager, const GrowSpec &given, bool dry_r
   if (!entry) return entry.error();
   auto goal = plan_grow(manager, entry->record, *spec);
   if (!goal) return goal.error();
-  Plan plan = describe(*goal);
+  Plan plan = describe(*goal, entry->record.disks[goal->index]);
   if (auto directory = sys::open_parent(goal->id.path)) {
     const auto warning = space_warning(manager.settings, directory->get(), entry->record.directory);
     if (!warning.empty()) log::warn(warning);

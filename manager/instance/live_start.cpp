@@ -12,6 +12,7 @@
 #include "core/sys/host.hpp"
 #include "manager/instance/disks.hpp"
 #include "manager/instance/live_parts.hpp"
+#include "manager/instance/sizes.hpp"
 
 namespace vbd::instance {
 namespace {
@@ -187,7 +188,9 @@ Result<Plan> do_start(const Manager &manager, const StartSpec &spec, bool dry_ru
   if (auto present = hypervisor::check_present(*profile); !present) return present.error();
   if (dry_run) {
     auto settled = find_settled(manager, spec.name, true);
-    return settled ? Result<Plan>(start_plan(settled->record, *profile)) : settled.error();
+    if (!settled) return settled.error();
+    if (auto whole = check_whole(manager, settled->record); !whole) return whole.error();
+    return start_plan(settled->record, *profile);
   }
   auto work = open_work(manager, spec.name);
   if (!work) return work.error();
@@ -205,6 +208,7 @@ Result<Plan> do_start(const Manager &manager, const StartSpec &spec, bool dry_ru
     if (!gone) return gone.error();
   }
   if (auto unused = check_name_free(manager, *profile, work->record); !unused) return unused.error();
+  if (auto whole = check_whole(manager, work->record); !whole) return whole.error();
   const Plan plan = start_plan(work->record, *profile);
   auto done = start_here(manager, *profile, *work, spec.paused);
   if (!done) return done.error();

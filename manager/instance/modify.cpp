@@ -14,6 +14,7 @@
 #include "manager/instance/grow.hpp"
 #include "manager/instance/modify.hpp"
 #include "manager/instance/settle.hpp"
+#include "manager/instance/sizes.hpp"
 #include "manager/instance/space.hpp"
 
 namespace vbd::instance {
@@ -114,19 +115,35 @@ Result<std::size_t> present_index(const DiskChange &wanted, const Change &change
                cat("there are disks 0 to ", disks.size() - 1));
 }
 
-Result<void> plan_other(const DiskChange &wanted, Change &change) {
+/// The catalog's number follows the image, whatever became of that.
+Result<void> plan_size(const Manager &manager, Change &change, DiskRecord &disk) {
+  const LogicalId id = logical_id(change.after, disk);
+  auto size = real_size(manager, id);
+  if (!size) return size.error();
+  if (auto good = image::check_image_size(*size, text::printable(id.path)); !good) return good;
+  if (*size == disk.size) return {};
+  change.lines.push_back(cat("take ", id.path, " as it is: ", *size, " bytes, and no longer ", disk.size));
+  disk.size = *size;
+  return {};
+}
+
+Result<void> plan_other(const Manager &manager, const DiskChange &wanted, Change &change) {
   auto index = present_index(wanted, change);
   if (!index) return index.error();
   auto &disks = change.after.disks;
   DiskRecord &disk = disks[*index];
   const std::string path = logical_id(change.after, disk).path;
+  const bool fresh = std::any_of(change.added.begin(), change.added.end(),
+                                 [&](const PlannedDisk &added) { return added.record.file == disk.file; });
+  if (wanted.what == DiskChange::What::size && !fresh) return plan_size(manager, change, disk);
   if (wanted.what == DiskChange::What::mode) {
+    // Not yet made: nothing to look at.
+    auto whole = fresh ? Result<std::uint64_t>(disk.size) : whole_size(manager, change.after, disk);
+    if (!whole) return whole.error();
     disk.mode = *wanted.disk.mode == "ro" ? DiskMode::ro : DiskMode::rw;
     change.lines.push_back(cat("make ", path, *wanted.disk.mode == "ro" ? " read-only" : " writable"));
     return {};
   }
-  const bool fresh = std::any_of(change.added.begin(), change.added.end(),
-                                 [&](const PlannedDisk &added) { return added.record.file == disk.file; });
   if (fresh) return Error(kGrammar, cat("--disk remove: ", disk.file, " is added by the same command"));
   change.lines.push_back(cat("delete ", path));
   change.removed.push_back(disk);
@@ -141,7 +158,7 @@ Result<void> check_quiet(const Manager &manager, const InstanceRecord &record, c
   for (const auto &disk : record.disks) {
     const auto same = std::find_if(change.after.disks.begin(), change.after.disks.end(),
                                    [&](const DiskRecord &other) { return other.file == disk.file; });
-    if (same != change.after.disks.end() && same->mode == disk.mode) continue;
+    if (same != change.after.disks.end() && same->mode == disk.mode && same->size == disk.size) continue;
     if (auto unused = check_disk_unused(manager, record, disk, assume_unused); !unused) return unused;
   }
   return {};
@@ -157,7 +174,7 @@ Result<Change> plan_change(const Manager &manager, const ModifySpec &spec, const
   for (const auto &wanted : spec.changes) {
     auto done = wanted.what == DiskChange::What::add
                     ? plan_add_disk(manager, record, directory, wanted, change)
-                    : plan_other(wanted, change);
+                    : plan_other(manager, wanted, change);
     if (!done) return done.error();
   }
   if (change.after.disks.size() > kMaxDisks)

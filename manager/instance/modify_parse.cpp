@@ -17,7 +17,8 @@ bool take_index(const std::string &text, std::optional<std::size_t> &index) {
 }
 
 Error bad_change(const std::string &where, std::string_view why) {
-  return {kGrammar, text::cat(where, ": ", why), "write add:size=4G, N:add:size=4G, remove:N, or N:mode=ro"};
+  return {kGrammar, text::cat(where, ": ", why),
+          "write add:size=4G, N:add:size=4G, remove:N, N:mode=ro, or N:size=actual"};
 }
 
 /// "add", "add:size=4G", "add,size=4G": false when it is something else.
@@ -42,13 +43,20 @@ Result<void> read_change(std::string rest, const std::string &where, DiskChange 
         where, text::cat("expected a disk's number behind remove, found '", text::printable(rest), "'"));
   }
   if (!change.index) return bad_change(where, "neither add, nor remove, nor a disk's number");
+  if (rest == "size=actual") {
+    change.what = DiskChange::What::size;
+    return {};
+  }
   change.what = DiskChange::What::mode;
   if (auto parsed = parse_disk_words(rest, where, change.disk); !parsed) return parsed;
   const DiskSpec &disk = change.disk;
   const bool only_mode =
       disk.mode && !disk.size && !disk.adopt && !disk.filetype && !disk.driver && disk.options.empty();
   if (only_mode) return {};
-  return bad_change(where, "of a disk that is there only mode= can change; grow-disk changes its size");
+  return bad_change(
+      where,
+      "of a disk that is there only mode= can change; grow-disk changes its size, and size=actual takes it "
+      "as it is");
 }
 
 }  // namespace

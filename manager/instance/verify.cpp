@@ -149,7 +149,7 @@ void Verify::check_disk(const InstanceRecord &record, const DiskRecord &disk) {
   check_size(record, disk, id.path);
 }
 
-void Verify::check_size(const InstanceRecord &, const DiskRecord &disk, const std::string &path) {
+void Verify::check_size(const InstanceRecord &record, const DiskRecord &disk, const std::string &path) {
   auto file = sys::open_image_below(path, allowed_for(settings_, path), sys::Access::read);
   if (!file) return report(path, file.error().message());
   if (auto locked = sys::lock_image(file->get(), sys::ImageLockMode::inspect, path); !locked) {
@@ -157,9 +157,10 @@ void Verify::check_size(const InstanceRecord &, const DiskRecord &disk, const st
   }
   auto info = image::info(manager_.registry, disk.filetype, file->get(), path);
   if (!info) return report(path, info.error().message());
-  if (info->virtual_size != disk.size) {
-    report(path, cat("its size is ", info->virtual_size, " bytes, the catalog says ", disk.size));
-  }
+  if (info->virtual_size == disk.size) return;
+  const auto whole = image::check_recorded(record, path, info->virtual_size);
+  report(path, cat("its size is ", info->virtual_size, " bytes, the catalog says ", disk.size,
+                   whole ? "" : ": its end is missing; ", whole ? "" : whole.error().hint()));
 }
 
 void Verify::check_orphan(const std::string &path, const InstanceRecord &record) {

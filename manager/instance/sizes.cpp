@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: MIT
+#include "manager/instance/sizes.hpp"
+
+#include "core/image/image.hpp"
+#include "core/sys/files.hpp"
+#include "core/sys/locks.hpp"
+#include "manager/instance/site.hpp"
+
+namespace vbd::instance {
+
+Result<std::uint64_t> real_size(const Manager &manager, const LogicalId &id) {
+  auto file =
+      sys::open_image_below(id.path, sys::resolve_allowed(manager.settings.allowed_dirs), sys::Access::read);
+  if (!file) return file.error();
+  if (auto locked = image::lock_to_look(file->get(), id.path); !locked) return locked.error();
+  auto info = image::info(manager.registry, id.filetype, file->get(), id.path);
+  if (!info) return info.error();
+  return info->virtual_size;
+}
+
+Result<std::uint64_t> whole_size(const Manager &manager, const InstanceRecord &record,
+                                 const DiskRecord &disk) {
+  const LogicalId id = logical_id(record, disk);
+  auto size = real_size(manager, id);
+  if (!size) return size;
+  if (auto whole = image::check_recorded(record, id.path, *size); !whole) return whole.error();
+  return size;
+}
+
+Result<void> check_whole(const Manager &manager, const InstanceRecord &record) {
+  for (const DiskRecord &disk : record.disks) {
+    auto size = whole_size(manager, record, disk);
+    if (!size && !size.error().is(sys::kInUse)) return size.error();
+  }
+  return {};
+}
+
+}  // namespace vbd::instance
