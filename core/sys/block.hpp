@@ -19,7 +19,7 @@ struct BlockNode {
 };
 [[nodiscard]] Result<BlockNode> block_node(const std::string &node);
 
-/// Bound loop devices; `unseen` becomes the node of one that could only be read from sysfs.
-[[nodiscard]] Result<std::vector<LoopDevice>> scan_loops(std::string &unseen);
+/// Loop devices on the file; `unseen` becomes the node of one that may be on it and can't be looked at.
+[[nodiscard]] std::vector<LoopDevice> scan_loops(const FileId &file, std::string &unseen);
 
 }  // namespace vbd::sys

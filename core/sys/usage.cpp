@@ -39,6 +39,13 @@ dev_t special_number(const std::string &path) {
   return ::stat(path.c_str(), &st) == 0 && S_ISBLK(st.st_mode) ? st.st_rdev : 0;
 }
 
+/// Mounts of these have a device number of their own, and their source is the device. Elsewhere it is a
+/// string of whoever mounted: FUSE lets every user write /dev/loop3 there.
+bool source_tells(const MountEntry &entry) {
+  const bool own_numbers = entry.type == "btrfs" || entry.type == "bcachefs";
+  return own_numbers && entry.source.starts_with("/dev/");
+}
+
 /// The processes but ours for which `matches` accepts an open file.
 template <class Matches>
 void collect_processes(Usage &usage, Matches matches) {
@@ -55,13 +62,9 @@ void collect_processes(Usage &usage, Matches matches) {
   }
 }
 
-Result<Usage> usage_with_loops(const FileId &file) {
+Usage usage_with_loops(const FileId &file) {
   Usage usage;
-  auto loops = scan_loops(usage.unseen);
-  if (!loops) return loops.error();
-  for (LoopDevice &loop : *loops) {
-    if (loop.backing == file) usage.loops.push_back(std::move(loop));
-  }
+  usage.loops = scan_loops(file, usage.unseen);
   return usage;
 }
 
@@ -115,9 +118,8 @@ Result<std::vector<Mount>> mounts_of_node(const std::string &node) {
   if (!entries) return entries.error();
   std::vector<Mount> mounts;
   for (const MountEntry &entry : *entries) {
-    // btrfs mounts have a device number of their own: their source tells.
-    const bool same = block->has(entry.device) ||
-                      (entry.source.starts_with("/dev/") && block->has(special_number(entry.source)));
+    const bool same =
+        block->has(entry.device) || (source_tells(entry) && block->has(special_number(entry.source)));
     if (same) mounts.push_back({entry.source, entry.target, entry.type, entry.options});
   }
   return mounts;
@@ -149,9 +151,8 @@ std::string Usage::describe() const {
 }
 
 Result<Usage> find_usage(const FileId &file) {
-  Result<Usage> usage = usage_with_loops(file);
-  if (!usage) return usage;
-  collect_processes(*usage, [&](const OpenFile &open) { return FileId{open.device, open.inode} == file; });
+  Usage usage = usage_with_loops(file);
+  collect_processes(usage, [&](const OpenFile &open) { return FileId{open.device, open.inode} == file; });
   return usage;
 }
 
@@ -160,9 +161,8 @@ Result<Usage> find_node_usage(const std::string &node) {
   if (!block) return block.error();
   struct stat st {};
   if (::stat(node.c_str(), &st) != 0) return errno_error(text::cat("stat ", text::printable(node)), errno);
-  Result<Usage> usage = usage_with_loops({st.st_dev, st.st_ino});
-  if (!usage) return usage;
-  collect_processes(*usage, [&](const OpenFile &open) { return open.block && block->has(open.special); });
+  Usage usage = usage_with_loops({st.st_dev, st.st_ino});
+  collect_processes(usage, [&](const OpenFile &open) { return open.block && block->has(open.special); });
   return usage;
 }
 

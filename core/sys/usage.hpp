@@ -22,8 +22,10 @@ struct LoopDevice {
   std::uint32_t block_size = 512;
   std::string tag;  ///< lo_file_name: at most 63 bytes
 };
-/// All bound loop devices; those that can't be opened (no root) are read from sysfs as far as it goes.
+/// All bound loop devices; those that can't be looked at (no root) are read from sysfs as far as it goes.
 [[nodiscard]] Result<std::vector<LoopDevice>> loop_devices();
+/// Those on the file. Others cost no more than reading their names: storage that hangs somewhere else is not
+/// touched (vbdkit/detail/loop_find.hpp).
 [[nodiscard]] Result<std::vector<LoopDevice>> loops_of(const FileId &file);
 
 struct Mount {

@@ -47,10 +47,15 @@ void find_loops(const Call &call, Parts &parts) {
       std::sscanf(call.recall(kFileKey).c_str(), "%" SCNu64 ":%" SCNu64, &file.device, &file.inode) == 2;
   const std::string tag = call.request->tag == nullptr ? "" : call.request->tag;
   const std::string node = call.recall(kNodeKey);
-  for (const loop::Device &device : loop::list()) {
+  loop::Search search;
+  if (known) search.files.push_back(file);
+  search.paths.push_back(parts.fuse);
+  if (!node.empty()) search.nodes.push_back(node);
+  for (const loop::Device &device : loop::find(search)) {
     const bool tagged = known && loop::is_ours(device, file, tag);
     // After a lazy unmount the path of a dead file is "/": then only the record knows.
-    const bool dead = device.error == ENOTCONN && (device.backing_path == parts.fuse || device.node == node);
+    const bool dead =
+        loop::is_dead(device.error) && (device.backing_path == parts.fuse || device.node == node);
     if (tagged || dead) {
       parts.loops.push_back(device);
     } else if (device.backing_path == parts.fuse) {

@@ -104,7 +104,7 @@ std::int32_t attach_body(const Call &call) {
   bool done = false;
   std::int32_t status = settle(call, done);
   if (status != VBD_OK || done) return status;
-  status = vbdkit::loop::refuse_foreign(vbdkit::loop::list(), file, "", call.read_only(), call.err);
+  status = vbdkit::loop::refuse_foreign(vbdkit::loop::on_file(file), file, "", call.read_only(), call.err);
   if (status != VBD_OK || call.must(VBD_MUST_DRY_RUN)) return status;
   return attach_new(call);
 }

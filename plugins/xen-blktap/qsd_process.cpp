@@ -3,6 +3,8 @@
 
 #include <sys/file.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 
 #include <vbdkit/plugin.hpp>
 
@@ -35,15 +37,21 @@ bool knows_backing(const std::string &format) {
   return false;
 }
 
-std::vector<std::string> command_line(const std::string &pid) {
-  const std::string text = vbdkit::detail::read_text("/proc/" + pid + "/cmdline");
-  std::vector<std::string> words;
-  for (std::size_t begin = 0; begin < text.size();) {
-    const std::size_t end = text.find('\0', begin);
-    words.push_back(text.substr(begin, end - begin));
-    begin = end == std::string::npos ? text.size() : end + 1;
+/// Whether the process has the file open, and holds a flock(2) through that very descriptor. Nobody else can:
+/// the file lies in a directory of ours.
+bool holds_lock(const std::string &pid, const struct stat &life) {
+  const std::string directory = "/proc/" + pid;
+  struct stat owner = {};
+  if (::stat(directory.c_str(), &owner) != 0 || owner.st_uid != ::geteuid()) return false;
+  for (const std::string &fd : vbdkit::detail::names_in(directory + "/fd")) {
+    struct statx st = {};  // DONT_SYNC: its other files may lie on storage that hangs
+    if (::statx(AT_FDCWD, (directory + "/fd/" + fd).c_str(), AT_STATX_DONT_SYNC, STATX_INO, &st) != 0 ||
+        st.stx_ino != life.st_ino || makedev(st.stx_dev_major, st.stx_dev_minor) != life.st_dev)
+      continue;
+    const std::string info = vbdkit::detail::read_text(directory + "/fdinfo/" + fd);
+    if (info.find("FLOCK") != std::string::npos) return true;
   }
-  return words;
+  return false;
 }
 
 /// Field 22 of /proc/PID/stat; the second field is in parentheses and may hold anything.
@@ -78,14 +86,12 @@ std::vector<std::string> qsd_argv(const QsdPlan &plan) {
 
 std::vector<QsdProcess> find_qsd(const std::string &fuse) {
   std::vector<QsdProcess> found;
+  struct stat life = {};
+  if (!has_life(fuse) || ::stat(life_path(fuse).c_str(), &life) != 0) return found;
+  const std::string own = std::to_string(::getpid());
   for (const std::string &pid : vbdkit::detail::names_in("/proc")) {
-    if (pid.find_first_not_of("0123456789") != std::string::npos) continue;
-    bool program = false, exports = false;
-    for (const std::string &word : command_line(pid)) {
-      program = program || word.ends_with(kProgram);
-      exports = exports || word == export_argument(fuse, true) || word == export_argument(fuse, false);
-    }
-    if (program && exports) found.push_back({std::strtoll(pid.c_str(), nullptr, 10), start_time_of(pid)});
+    if (pid.find_first_not_of("0123456789") != std::string::npos || pid == own) continue;
+    if (holds_lock(pid, life)) found.push_back({std::strtoll(pid.c_str(), nullptr, 10), start_time_of(pid)});
   }
   return found;
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Back end qsd, the process: qemu-storage-daemon's command line, and finding the one that serves a given FUSE
-// file, also when a killed run had no time to record its pid.
+// file by the lock that it holds, also when a killed run had no time to record its pid.
 #pragma once
 
 #include <cstdint>
@@ -28,11 +28,11 @@ struct QsdProcess {
   std::int64_t pid = 0;
   std::uint64_t start_time = 0;
 };
-/// Those that export to `fuse`, or are about to through a wrapper, from /proc/PID/cmdline.
+/// Those that hold the lock of `fuse`. Never by what they are called: anybody can start a process with the
+/// words of ours.
 [[nodiscard]] std::vector<QsdProcess> find_qsd(const std::string &fuse);
 
-/// A lock that every process of an attachment inherits, from the fork on. Who was killed just after starting
-/// one may leave a process that its command line does not give away yet; this does.
+/// A lock that every process of an attachment inherits, from the fork on, in the host's private directory.
 [[nodiscard]] std::string life_path(const std::string &fuse);
 /// The locked descriptor to hand on; -1 and errno: EWOULDBLOCK when a process lives.
 [[nodiscard]] int take_life(const std::string &fuse);

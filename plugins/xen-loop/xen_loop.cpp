@@ -33,6 +33,15 @@ struct Target {
     return (current && vbdkit::loop::is_ours(device, *current, tag)) ||
            (recorded && vbdkit::loop::is_ours(device, *recorded, tag));
   }
+  /// Also one that has the name of the request, seen or not.
+  [[nodiscard]] std::vector<Device> devices(const vbd_request *request) const {
+    vbdkit::loop::Search search;
+    if (current) search.files.push_back(*current);
+    if (recorded && recorded != current) search.files.push_back(*recorded);
+    if (request->image != nullptr) search.paths.emplace_back(request->image);
+    if (request->node != nullptr) search.nodes.emplace_back(request->node);
+    return vbdkit::loop::find(search);
+  }
 };
 
 Target find_target(const Driver &driver, const vbd_request *request) {
@@ -137,7 +146,7 @@ int32_t attach_body(const Driver &driver, const vbd_request *request, vbd_sink *
   }
   if (request->tag == nullptr || *request->tag == '\0')
     return fail(err, VBD_E_INVAL, nullptr, 0, "attach needs a tag");
-  const std::vector<Device> devices = vbdkit::loop::list();
+  const std::vector<Device> devices = vbdkit::loop::on_file(file);
   const bool read_only = (request->must & VBD_MUST_READONLY) != 0;
   if (const int32_t busy = vbdkit::loop::refuse_foreign(devices, file, request->tag, read_only, err);
       busy != VBD_OK)
@@ -161,7 +170,7 @@ int32_t check_free(const Device &device, vbd_error *err) {
 int32_t detach_body(const Driver &driver, const vbd_request *request, vbd_error *err) {
   if (const int32_t bad = vbdkit::check_must(request, kMust, err); bad != VBD_OK) return bad;
   const Target target = find_target(driver, request);
-  for (const Device &device : vbdkit::loop::list()) {
+  for (const Device &device : target.devices(request)) {
     if (!target.ours(device, request->tag == nullptr ? "" : request->tag)) continue;
     int flush_error = 0;
     const bool dry_run = (request->must & VBD_MUST_DRY_RUN) != 0;
@@ -178,7 +187,7 @@ int32_t query_body(const Driver &driver, const vbd_request *request, vbd_sink *s
   const Target target = find_target(driver, request);
   const std::string_view tag = request->tag == nullptr ? "" : request->tag;
   vbdkit::Sink out(sink);
-  for (const Device &device : vbdkit::loop::list()) {
+  for (const Device &device : target.devices(request)) {
     if (target.current && vbdkit::loop::is_ours(device, *target.current, tag)) {
       out.flag("attached", true);
       if (device.autoclear)
@@ -204,7 +213,7 @@ int32_t query_body(const Driver &driver, const vbd_request *request, vbd_sink *s
 
 int32_t refresh_body(const Driver &driver, const vbd_request *request, vbd_sink *sink, vbd_error *err) {
   const Target target = find_target(driver, request);
-  for (const Device &device : vbdkit::loop::list()) {
+  for (const Device &device : target.devices(request)) {
     if (!target.ours(device, request->tag == nullptr ? "" : request->tag)) continue;
     if (request->node != nullptr && device.node != request->node) continue;
     if ((request->must & VBD_MUST_DRY_RUN) != 0) return VBD_OK;

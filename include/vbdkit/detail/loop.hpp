@@ -1,91 +1,14 @@
 // SPDX-License-Identifier: MIT
-// Loop devices through the kernel's ioctls, for drivers: found by device and inode of the backing file (names
-// lie: see loop(4) and drivers/block/loop.c), made by one LOOP_CONFIGURE, cleared only when nobody uses them.
-// Part of plugin.hpp: header only, compiled into the plugin; call inside guarded(). Safe against other
-// processes.
+// Loop devices through the kernel's ioctls, for drivers: made by one LOOP_CONFIGURE, cleared only when nobody
+// uses them. Part of plugin.hpp: header only, compiled into the plugin; call inside guarded(). Safe against
+// other processes.
 #pragma once
 
-#include <linux/fs.h>
-#include <linux/loop.h>
-#include <sys/ioctl.h>
-#include <time.h>
-
+#include <vbdkit/detail/loop_find.hpp>
 #include <vbdkit/detail/node_use.hpp>
 #include <vbdkit/plugin.hpp>
 
 namespace vbdkit::loop {
-
-struct FileKey {
-  std::uint64_t device = 0, inode = 0;
-  bool operator==(const FileKey &) const = default;
-};
-
-inline bool key_of(int fd, FileKey &key) noexcept {
-  struct stat st = {};
-  if (::fstat(fd, &st) != 0) return false;
-  key = {st.st_dev, st.st_ino};
-  return true;
-}
-
-/// A bound loop device. When `error` is not 0 the kernel could not tell more than node and backing_path: no
-/// permission, or the filesystem of the backing file is dead (ENOTCONN).
-struct Device {
-  std::string node;
-  std::string backing_path;  ///< sysfs: a hint only
-  int error = 0;
-  FileKey backing;
-  std::uint64_t offset = 0, size_limit = 0;
-  bool read_only = false, direct_io = false, autoclear = false;
-  std::uint32_t block_size = 0;
-  std::string tag;  ///< lo_file_name
-};
-
-inline void pause_ms(long ms) noexcept {
-  const timespec wait{ms / 1000, (ms % 1000) * 1000000};
-  ::nanosleep(&wait, nullptr);
-}
-
-/// Fills the device from an open node. False: it is not bound.
-inline bool read_status(int fd, Device &device) {
-  loop_info64 info = {};
-  if (::ioctl(fd, LOOP_GET_STATUS64, &info) != 0) {
-    device.error = errno;
-    return device.error != ENXIO;
-  }
-  device.error = 0;
-  device.backing = {info.lo_device, info.lo_inode};
-  device.offset = info.lo_offset;
-  device.size_limit = info.lo_sizelimit;
-  device.read_only = (info.lo_flags & LO_FLAGS_READ_ONLY) != 0;
-  device.direct_io = (info.lo_flags & LO_FLAGS_DIRECT_IO) != 0;
-  device.autoclear = (info.lo_flags & LO_FLAGS_AUTOCLEAR) != 0;
-  const auto *name = reinterpret_cast<const char *>(info.lo_file_name);
-  device.tag.assign(name, ::strnlen(name, LO_NAME_SIZE));
-  int block_size = 0;
-  if (::ioctl(fd, BLKSSZGET, &block_size) == 0) device.block_size = static_cast<std::uint32_t>(block_size);
-  return true;
-}
-
-/// All bound loop devices.
-inline std::vector<Device> list() {
-  std::vector<Device> devices;
-  for (const std::string &name : detail::names_in("/sys/block")) {
-    if (!name.starts_with("loop")) continue;
-    const std::string attribute = "/sys/block/" + name + "/loop/backing_file";
-    if (::access(attribute.c_str(), F_OK) != 0) continue;
-    Device device;
-    device.node = "/dev/" + name;
-    device.backing_path = detail::read_line(attribute);
-    const UniqueFd fd(::open(device.node.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-    if (!fd) {
-      device.error = errno;
-      if (device.error != ENXIO && device.error != ENOENT) devices.push_back(std::move(device));
-    } else if (read_status(fd.get(), device)) {
-      devices.push_back(std::move(device));
-    }
-  }
-  return devices;
-}
 
 /// Ours: our tag on that file, whole.
 inline bool is_ours(const Device &device, const FileKey &file, std::string_view tag) {

@@ -1,0 +1,209 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""What others do on the same host: their loop devices, their broken storage, their processes."""
+
+import errno
+import fcntl
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+
+import support
+from support import MiB, Sandbox
+
+LOOP_CTL_GET_FREE, LOOP_SET_FD, LOOP_CLR_FD = 0x4C82, 0x4C00, 0x4C01
+
+
+class World(Sandbox):
+    needs_loops = True
+
+    def breakable(self, name="other", device="small"):
+        """A FUSE filesystem of its own, below self.dir: (its directory, the pid of its server)."""
+        if not os.access("/dev/fuse", os.R_OK | os.W_OK):
+            support.skip(self.id(), "needs /dev/fuse")
+        below, target = os.path.join(self.dir, name + ".below"), os.path.join(self.dir, name)
+        os.mkdir(below, 0o755)
+        os.mkdir(target, 0o755)
+        script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "small_fuse.py")
+        server = subprocess.Popen([sys.executable, script, below, target, device],
+                                  stdout=subprocess.PIPE)
+        self.assertEqual(server.stdout.readline(), b"mounted\n")
+        server.stdout.close()
+        self.addCleanup(self.end, server)
+        return target, server
+
+    def end(self, server):
+        server.send_signal(signal.SIGCONT)
+        server.send_signal(signal.SIGUSR2)
+        server.poll()
+        for node, path in self.our_loops():
+            support.run("losetup", "-d", node)
+        for target in reversed(self.our_mounts()):
+            support.run("umount", target)
+        server.kill()
+        server.wait()
+
+    def break_it(self, server, how):
+        if how == "hangs":
+            server.send_signal(signal.SIGSTOP)
+        elif how == "eio":
+            server.send_signal(signal.SIGUSR1)
+        else:
+            server.kill()
+            server.wait()
+
+    def image(self, path, size=MiB):
+        with open(path, "wb") as f:
+            f.truncate(size)
+        os.chmod(path, 0o600)
+        return path
+
+    def loop(self, path):
+        done = support.run("losetup", "-f", "--show", path)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return done.stdout.strip()
+
+
+class Loops(World):
+    """Issue: one dead or slow loop device stalls or refuses everything."""
+
+    def everything(self):
+        disk = self.logical_id(self.image(os.path.join(self.storage, "plain")))
+        self.vbd("disk", "attach", disk, timeout=20)
+        self.assertEqual(self.vbd_json("disk", "query", disk)["state"], "attached")
+        self.vbd("disk", "detach", disk, timeout=20)
+        add = ("instance", "add", "-t", "file:driver=loop", "--disk", "0:size=1M", "--no-start")
+        self.vbd(*add, "web1", timeout=20)
+        self.vbd("instance", "info", "web1", timeout=20)
+        self.vbd("instance", "grow-disk", "web1", "0", "1M", timeout=20)
+        self.vbd("instance", "activate-disks", "web1", timeout=20)
+        self.vbd("instance", "deactivate-disks", "web1", timeout=20)
+        self.vbd("cluster", "verify", rc=None, timeout=20)
+        self.vbd("instance", "remove", "--yes", "web1", timeout=20)
+        self.vbd("image", "remove", "--filetype", "raw", os.path.join(self.storage, "plain"), timeout=20)
+
+    def check(self, how):
+        target, server = self.breakable()
+        self.loop(self.image(os.path.join(target, "sda")))
+        self.break_it(server, how)
+        begin = time.monotonic()
+        self.everything()
+        self.assertLess(time.monotonic() - begin, 15)
+
+    def test_one_on_storage_that_hangs_stalls_nothing(self):
+        self.check("hangs")
+
+    def test_one_on_storage_with_io_errors_refuses_nothing(self):
+        self.check("eio")
+
+    def test_one_on_storage_that_is_dead_refuses_nothing(self):
+        self.check("dead")
+
+    def test_one_in_another_mount_namespace_is_found(self):
+        # There its file has a name that leads to nothing here.
+        path = self.image(os.path.join(self.storage, "plain"))
+        hidden = os.path.join(self.dir, "hidden")
+        os.mkdir(hidden)
+        done = support.run("unshare", "-m", "--propagation", "private", "sh", "-ec",
+                           f"mount --bind {self.storage} {hidden}; losetup -f --show {hidden}/plain")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        node = done.stdout.strip()
+        try:
+            self.assertIn(node, self.fails(4, "image.in_use", "image", "remove", "--filetype", "raw",
+                                           path))
+        finally:
+            support.run("losetup", "-d", node)
+
+    def bind(self, control, f):
+        while True:
+            number = fcntl.ioctl(control, LOOP_CTL_GET_FREE)
+            try:
+                with open(f"/dev/loop{number}", "rb+", buffering=0) as device:
+                    fcntl.ioctl(device, LOOP_SET_FD, f.fileno())
+                return number
+            except OSError as error:
+                if error.errno != errno.EBUSY:  # another was faster
+                    raise
+
+    def bind_many(self, count):
+        made = []
+        with open("/dev/loop-control", "rb+", buffering=0) as control:
+            for i in range(count):
+                path = self.image(os.path.join(self.dir, f"many{i}"), 65536)
+                with open(path, "rb+") as f:
+                    made.append(self.bind(control, f))
+        return made
+
+    def unbind(self, numbers):
+        for number in numbers:
+            with open(f"/dev/loop{number}", "rb", buffering=0) as device:
+                fcntl.ioctl(device, LOOP_CLR_FD)
+
+    def cost(self, disk):
+        """Seconds of processor time: the machine may be busy with something else."""
+        def used():
+            usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+            return usage.ru_utime + usage.ru_stime
+
+        def once():
+            before = used()
+            self.vbd("disk", "attach", disk)
+            took = used() - before
+            self.vbd("disk", "detach", disk)
+            return took
+        return min(once() for _ in range(7))
+
+    def test_attach_reads_no_more_than_names_of_500_others(self):
+        disk = self.logical_id(self.image(os.path.join(self.storage, "plain")))
+        alone = self.cost(disk)
+        made = self.bind_many(500)
+        try:
+            crowded = self.cost(disk)
+        finally:
+            self.unbind(made)
+        self.assertLess((crowded - alone) / 500, 0.0004, f"alone {alone * 1e3:.1f} ms")
+
+
+class Strings(World):
+    """Issue: identity from strings that others choose."""
+
+    def test_a_process_of_nobody_with_the_words_of_our_daemon_changes_nothing(self):
+        if not support.have("qemu-storage-daemon") or not os.path.exists("/dev/fuse"):
+            support.skip(self.id(), "needs qemu-storage-daemon and /dev/fuse")
+        path = os.path.join(self.storage, "sda")
+        self.vbd("image", "create", "--filetype", "qcow", path, "4M")
+        disk = self.logical_id(path, "FT_QCOW", "FD_BLKTAP")
+        node = self.vbd("disk", "attach", disk).stdout
+        [daemon] = [pid for pid in self.our_processes() if b"type=fuse" in self.words(pid)]
+        mounted = [word for word in self.words(daemon).split(b"\0") if word.startswith(b"type=fuse")]
+        impostor = subprocess.Popen([b"sh", b"-c", b"read x", b"qemu-storage-daemon", mounted[0]], stdin=subprocess.PIPE,
+                                    user=65534, group=65534)
+        self.addCleanup(impostor.wait)
+        self.addCleanup(impostor.kill)
+        self.addCleanup(impostor.stdin.close)
+        self.assertEqual(self.vbd_json("disk", "query", disk)["state"], "attached")
+        self.assertEqual(self.vbd("disk", "attach", disk).stdout, node)
+        begin = time.monotonic()
+        self.vbd("disk", "detach", disk)
+        self.assertLess(time.monotonic() - begin, 10)
+        self.assertIsNone(impostor.poll())
+        self.assertEqual(self.vbd_json("disk", "query", disk)["state"], "detached")
+        self.assertEqual(self.our_loops(), [])
+
+    def words(self, pid):
+        with open(f"/proc/{pid}/cmdline", "rb") as f:
+            return f.read()
+
+    def test_a_mount_whose_source_is_called_like_our_device_is_none_of_it(self):
+        disk = self.logical_id(self.image(os.path.join(self.storage, "plain")))
+        node = self.vbd("disk", "attach", disk).stdout.strip()
+        self.breakable(device=node)
+        self.vbd("disk", "detach", disk)
+        self.assertEqual(self.our_loops(), [])
+
+
+if __name__ == "__main__":
+    support.main()
