@@ -22,6 +22,12 @@ inline constexpr ErrorKind kDeviceBusy{"disk.busy", Exit::busy};
 inline constexpr ErrorKind kNotAttached{"disk.not_attached", Exit::not_found};
 inline constexpr ErrorKind kDialect{"disk.dialect", Exit::refused};
 inline constexpr ErrorKind kBroken{"disk.broken", Exit::failed};
+/// The device is gone, and not all that was written to it had reached the image.
+inline constexpr ErrorKind kLostWrites{"disk.lost_writes", Exit::failed};
+inline constexpr const char *kLostHint =
+    "the device is gone, and so is what did not reach the image: look at the room on its filesystem and at "
+    "the "
+    "kernel's log, then at what the image holds";
 /// The directory is a copied or moved instance's, or another node writes there.
 inline constexpr ErrorKind kForeignDirectory{"instance.foreign", Exit::refused};
 inline constexpr ErrorKind kClaimedElsewhere{"instance.claimed", Exit::busy};
@@ -62,6 +68,7 @@ struct Status {
 
 [[nodiscard]] Result<Attachment> attach(const Context &context, const AttachSpec &spec);
 /// Drops the holder; the device goes with the last one. Detached already: fine. `locked` as in AttachSpec.
+/// kLostWrites: done, but data was lost.
 [[nodiscard]] Result<void> detach(const Context &context, const LogicalId &id, const std::string &holder,
                                   bool dry_run = false, bool locked = false);
 /// A command at work on the disk is waited for, unless it is the caller itself: `locked` as in AttachSpec.
@@ -91,7 +98,8 @@ struct MountRequest {
 };
 /// Attaches for holder "mount:DIR", then mounts; undone when that fails.
 [[nodiscard]] Result<Attachment> mount(const Context &context, const MountRequest &request);
-/// Unmounts and drops the holder. kNotMounted when the directory has no mount of ours.
+/// Unmounts and drops the holder. kNotMounted when the directory has no mount of ours; kLostWrites as in
+/// detach.
 [[nodiscard]] Result<void> umount(const Context &context, const LogicalId &id, const std::string &directory);
 
 /// Holders of an image, by its identity, for those about to delete or change it; empty: not attached.

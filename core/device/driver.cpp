@@ -193,11 +193,26 @@ Result<void> forget(Disk &disk) {
   return dropped;
 }
 
+namespace {
+
+/// The driver's detach failed although the device is gone: then data was lost with it.
+Result<void> lost_or_failed(Disk &disk, const Error &error) {
+  auto seen = error.exit() == Exit::failed ? observe(disk) : Result<Observed>(error);
+  if (!seen || seen->state != Status::State::detached) return error;
+  if (auto forgotten = forget(disk); !forgotten) log::error(forgotten.error().message());
+  return Error(kLostWrites, error.message(), kLostHint);
+}
+
+}  // namespace
+
 Result<void> finish_detach(Disk &disk) {
   disk.record->phase = Record::Phase::detaching;
   // A full RUN_DIR must not keep a device: then a kill in between shows up as a device that is gone.
   if (auto noted = disk.records.write(*disk.record); !noted) log::warn(noted.error().message());
-  if (auto done = call_detach(disk); !done) {
+  auto done = call_detach(disk);
+  if (!done) done = lost_or_failed(disk, done.error());
+  if (!done && done.error().is(kLostWrites)) return done;
+  if (!done) {
     disk.record->phase = Record::Phase::attached;
     if (auto noted = disk.records.write(*disk.record); !noted) log::warn(noted.error().message());
     if (done.error().exit() == Exit::busy) return busy_error(disk, done.error());

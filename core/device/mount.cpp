@@ -110,14 +110,25 @@ Result<void> umount(const Context &context, const LogicalId &id, const std::stri
     return Error(sys::kNotMounted, text::cat(text::printable(target), ": ", text::printable(id.path),
                                              " is not mounted there by vbd"));
   }
+  Result<void> stored;
   for (const sys::Mount &mount : mounts) {
-    if (auto done = sys::unmount(target); !done) return done.error();
+    // The kernel tells once what could not be written, and an unmount tells nobody.
+    if (auto written = sys::sync_filesystem(target); !written && stored) stored = written;
+    if (auto done = sys::unmount(target); !done) {
+      if (!stored) log::error(stored.error().message());
+      return done.error();
+    }
     const unsigned partition = partition_of(mount.source, attachment.node);
     if (partition == 0) continue;
     auto dropped = partition_helper(context.registry.runner(), "--delete", attachment.node, partition);
     if (!dropped) log::warn(dropped.error().message());
   }
-  return detach(context, id, holder);
+  auto gone = detach(context, id, holder);
+  if (!gone || stored) return gone;
+  return Error(kLostWrites,
+               text::cat(text::printable(id.path),
+                         ": not all that was written reached the image: ", stored.error().message()),
+               kLostHint);
 }
 
 }  // namespace vbd::device

@@ -72,6 +72,12 @@ Result<void> mount_node(const MountSpec &spec) {
   return {};
 }
 
+Result<void> sync_filesystem(const std::string &directory) {
+  const Fd fd(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  if (!fd || ::syncfs(fd.get()) != 0) return errno_error("write out " + text::printable(directory), errno);
+  return {};
+}
+
 Result<void> unmount(const std::string &directory) {
   const dev_t device = device_mounted_at(directory);
   if (::umount2(directory.c_str(), UMOUNT_NOFOLLOW) == 0) return {};

@@ -20,6 +20,9 @@ struct MountSpec {
 };
 /// Always nosuid,nodev,noexec.
 [[nodiscard]] Result<void> mount_node(const MountSpec &spec);
+/// Writes out what the filesystem mounted there holds; an error also for what could not be written earlier,
+/// when nobody has asked since.
+[[nodiscard]] Result<void> sync_filesystem(const std::string &directory);
 /// Not lazy: busy is kInUse, naming the processes.
 [[nodiscard]] Result<void> unmount(const std::string &directory);
 /// Filesystem type by its magic in the first 128 KiB (ext2/3/4, xfs, btrfs, vfat, iso9660, squashfs, swap),

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <thread>
 
+#include "core/base/log.hpp"
 #include "core/base/text.hpp"
 #include "core/sys/components.hpp"
 #include "core/sys/files.hpp"
@@ -106,13 +107,21 @@ Result<void> destroy(const Manager &manager, const std::optional<GuestRecord> &r
 }
 
 Result<void> clear(const Manager &manager, Work &work, bool wanted_up) {
+  Result<void> lost;
   for (auto disk = work.record.disks.rbegin(); disk != work.record.disks.rend(); ++disk) {
-    if (auto gone = detach_one(manager, work.record, *disk); !gone) return gone;
+    auto gone = detach_one(manager, work.record, *disk);
+    if (!gone && !gone.error().is(device::kLostWrites)) return gone;
+    if (!gone && !lost) log::error(lost.error().message());
+    if (!gone) lost = gone;  // the device is gone all the same, and so is the guest
   }
   if (auto gone = drop_guest(manager.settings, work.record.uuid); !gone) return gone;
   if (work.record.claim && work.record.claim->node == manager.settings.node) work.record.claim.reset();
   work.record.wanted_up = wanted_up;
-  return end_operation(manager, work);
+  auto ended = end_operation(manager, work);
+  if (!ended || lost) return ended;
+  return Error(device::kLostWrites,
+               cat("instance ", work.record.name, ": stopped, but ", lost.error().message()),
+               device::kLostHint);
 }
 
 Result<void> settle_live(const Manager &manager, Work &work) {

@@ -105,7 +105,7 @@ Result<Plan> do_stop(const Manager &manager, const StopSpec &spec, bool dry_run)
     }
   }
   if (auto cleared = clear(manager, *work, wanted); !cleared) {
-    if (begun) return cleared.error();
+    if (begun || cleared.error().is(device::kLostWrites)) return cleared.error();
     return Error(ErrorKind{cleared.error().id(), cleared.error().exit()},
                  cat("instance ", spec.name, ": its guest is ended, but ", cleared.error().message()),
                  cat("mend that, then run 'vbd instance stop ", spec.name, "' again"));

@@ -115,13 +115,15 @@ std::int32_t take_down(const Call &call) {
                 "%s was made on %s by somebody else; detach it first: losetup -d %s", parts.foreign.c_str(),
                 parts.fuse.c_str(), parts.foreign.c_str());
   }
+  int lost = 0;
+  std::string node;
   for (const loop::Device &device : parts.loops) {
-    int flush_error = 0;
-    const std::int32_t status = loop::clear(device, flush_error, call.err);
+    int error = 0;
+    const std::int32_t status = loop::clear(device, error, call.err, parts.processes.empty());
     if (status != VBD_OK) return status;
-    if (flush_error != 0)
-      call.warn(device.node + ": not all that was written reached " + call.request->image + ": " +
-                std::strerror(flush_error));
+    if (error == 0) continue;
+    lost = error;
+    node = device.node;
   }
   std::int32_t stopped = stop_processes(call, parts);
   if (stopped == VBD_OK) stopped = stop_flushing(call);
@@ -129,7 +131,7 @@ std::int32_t take_down(const Call &call) {
   if (!parts.fuse.empty() && !remove_fuse_file(parts.fuse))
     return vbdkit::fail_errno(call.err, errno, parts.fuse.c_str());
   forget_all(call);
-  return VBD_OK;
+  return lost == 0 ? VBD_OK : loop::lost_writes(call.err, lost, node.c_str());
 }
 
 /// True when the image's filesystem takes O_DIRECT.

@@ -37,6 +37,18 @@ std::int32_t put(const Call &call, const char *backend, const Condition &conditi
   return out.status();
 }
 
+/// Takes a broken one away. Data that was lost with it is no reason to keep what is left from the user.
+std::int32_t clear(const Call &call, const Backend &backend) {
+  const Quiet quiet(call);
+  const std::int32_t status = backend.detach(quiet());
+  if (status == VBD_OK) return status;
+  if (call.recall(kBackendKey).empty()) {
+    call.warn(std::string(call.request->image) + ": " + quiet.text());
+    return VBD_OK;
+  }
+  return vbdkit::fail(call.err, status, nullptr, 0, "%s", quiet.text());
+}
+
 /// Sees to what an earlier attach left. `done`: it is there already and fits.
 std::int32_t settle(const Call &call, bool &done) {
   const Backend *backend = recorded(call);
@@ -44,7 +56,7 @@ std::int32_t settle(const Call &call, bool &done) {
   Condition found;
   std::int32_t status = backend->query(call, found);
   if (status != VBD_OK) return status;
-  if (found.is != Condition::Is::whole) return call.must(VBD_MUST_DRY_RUN) ? VBD_OK : backend->detach(call);
+  if (found.is != Condition::Is::whole) return call.must(VBD_MUST_DRY_RUN) ? VBD_OK : clear(call, *backend);
   if (found.read_only != call.read_only()) {
     return vbdkit::fail(call.err, VBD_E_BUSY, "blktap.other_mode", 0,
                         "%s is attached %s as %s; detach it first", call.request->image,

@@ -131,8 +131,8 @@ int32_t make_device(const Driver &driver, const FileKey &file, const vbd_request
   }
   if (status == VBD_OK) status = put_device(device, sink);
   if (status != VBD_OK) {
-    int flush_error = 0;
-    vbdkit::loop::clear(device, flush_error, nullptr);
+    int lost = 0;  // nobody has written to it yet
+    vbdkit::loop::clear(device, lost, nullptr);
   }
   return status;
 }
@@ -170,17 +170,16 @@ int32_t check_free(const Device &device, vbd_error *err) {
 int32_t detach_body(const Driver &driver, const vbd_request *request, vbd_error *err) {
   if (const int32_t bad = vbdkit::check_must(request, kMust, err); bad != VBD_OK) return bad;
   const Target target = find_target(driver, request);
+  int32_t answer = VBD_OK;
   for (const Device &device : target.devices(request)) {
     if (!target.ours(device, request->tag == nullptr ? "" : request->tag)) continue;
-    int flush_error = 0;
+    int lost = 0;
     const bool dry_run = (request->must & VBD_MUST_DRY_RUN) != 0;
-    const int32_t status = dry_run ? check_free(device, err) : vbdkit::loop::clear(device, flush_error, err);
+    const int32_t status = dry_run ? check_free(device, err) : vbdkit::loop::clear(device, lost, err);
     if (status != VBD_OK) return status;
-    if (flush_error != 0)
-      driver.warn(device.node + ": not all that was written reached " + request->image + ": " +
-                  std::strerror(flush_error));
+    if (lost != 0) answer = vbdkit::loop::lost_writes(err, lost, device.node.c_str());
   }
-  return VBD_OK;
+  return answer;
 }
 
 int32_t query_body(const Driver &driver, const vbd_request *request, vbd_sink *sink, vbd_error *err) {

@@ -107,7 +107,8 @@ class Bench {
     const char *built = std::getenv("VBD_TEST_PLUGINS");
     REQUIRE_MESSAGE(built != nullptr, "VBD_TEST_PLUGINS must name the folder of the built plugins");
     for (const auto &entry : fs::recursive_directory_iterator(built)) {
-      if (!entry.is_regular_file() || entry.path().extension() != ".so") continue;
+      const bool program = entry.path().filename() == "vbdkit-flush";  // FD_BLKTAP's own, found beside it
+      if (!entry.is_regular_file() || (entry.path().extension() != ".so" && !program)) continue;
       const fs::path to = fs::path(root) / "plugins" / entry.path().filename();
       fs::copy_file(entry.path(), to);
       ::chmod(to.c_str(), 0755);

@@ -29,6 +29,13 @@ inline int32_t refuse_foreign(const std::vector<Device> &devices, const FileKey 
   return VBD_OK;
 }
 
+/// Writes the device's cached pages to its file, without flushing that. Errno of this or of an earlier
+/// write-back that nobody was told of (the kernel tells it once); 0: all is in the file.
+inline int write_back(int fd) noexcept {
+  constexpr unsigned kAll = SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
+  return ::sync_file_range(fd, 0, 0, kAll) == 0 ? 0 : errno;
+}
+
 struct Wanted {
   int fd = -1;  ///< of the file, opened for writing unless read_only; the device keeps this very open
   const char *tag = "";
@@ -97,7 +104,10 @@ inline int32_t attach(const Wanted &wanted, Device &made, vbd_error *err) {
     const UniqueFd fd(::open(made.node.c_str(), (wanted.read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC));
     if (!fd && errno != ENXIO && errno != EBUSY) return open_failed(err, errno, made.node.c_str());
     if (fd && ::ioctl(fd.get(), LOOP_CONFIGURE, &config) == 0) {
-      if (read_status(fd.get(), made) && made.error == 0) return VBD_OK;
+      if (read_status(fd.get(), made) && made.error == 0) {
+        (void)write_back(fd.get());  // an error that an earlier use of this node left is not this image's
+        return VBD_OK;
+      }
       const int error = made.error;
       ::ioctl(fd.get(), LOOP_CLR_FD);
       return fail_errno(err, error, "the new loop device can't be read back");
@@ -139,9 +149,19 @@ inline bool still_bound(const Device &device) {
 
 enum class ClearStep { done, again, busy };
 
+/// What is cached goes to the file and from there to its disk. `lost`: why not (errno); an earlier answer
+/// stays. With the file's filesystem dead (ENOTCONN) a flush fails though nothing was written: that is no
+/// loss that we know of, so only cached pages count then.
+inline void store(int fd, bool dead, int &lost) noexcept {
+  const int unwritten = write_back(fd);
+  const int unflushed = ::fsync(fd) == 0 ? 0 : errno;
+  if (lost == 0) lost = unwritten;
+  if (lost == 0 && !dead) lost = unflushed;
+}
+
 /// One try. Nothing is changed while somebody else has the node: this kernel would only mark it, and clear it
 /// at the last close (drivers/block/loop.c, loop_clr_fd).
-inline ClearStep try_clear(const Device &device, std::string &who, int &flush_error) {
+inline ClearStep try_clear(const Device &device, bool dead, std::string &who, int &lost) {
   const UniqueFd fd(::open(device.node.c_str(), O_RDONLY | O_EXCL | O_CLOEXEC));
   if (!fd) {
     if (errno != EBUSY) return still_bound(device) ? ClearStep::again : ClearStep::done;
@@ -159,7 +179,7 @@ inline ClearStep try_clear(const Device &device, std::string &who, int &flush_er
   if (!who.empty()) return ClearStep::busy;
   who = detail::join(node_use::openers(device.node, fd.get()));
   if (!who.empty()) return ClearStep::again;
-  flush_error = ::fsync(fd.get()) == 0 ? 0 : errno;
+  store(fd.get(), dead || now.error == ENOTCONN, lost);
   if (::ioctl(fd.get(), LOOP_CLR_FD) != 0 && errno != ENXIO) return ClearStep::again;
   if (!read_status(fd.get(), now)) return ClearStep::done;
   keep_bound(fd.get(), device);
@@ -168,15 +188,15 @@ inline ClearStep try_clear(const Device &device, std::string &who, int &flush_er
 }
 
 /// Clears the device and confirms it. VBD_E_BUSY names the user; short openings (udev looks at every device)
-/// are waited for. `flush_error`: what was still to be written could not be (errno), the device is gone all
-/// the same.
-inline int32_t clear(const Device &device, int &flush_error, vbd_error *err) {
+/// are waited for. `lost`: not all that was written is in the file (errno says why), the device is gone all
+/// the same: see lost_writes. `dead`: who serves the file has ended, which the kernel may not know yet.
+inline int32_t clear(const Device &device, int &lost, vbd_error *err, bool dead = false) {
   std::string who;
-  flush_error = 0;
+  lost = 0;
   if (::access(device.node.c_str(), R_OK | W_OK) != 0 && errno == EACCES)
     return open_failed(err, errno, device.node.c_str());
   for (int attempt = 0; attempt < 20; ++attempt) {
-    const ClearStep step = try_clear(device, who, flush_error);
+    const ClearStep step = try_clear(device, dead, who, lost);
     if (step == ClearStep::busy) break;
     for (int wait = 0; step == ClearStep::done && wait < 50; ++wait) {
       if (!still_bound(device)) return VBD_OK;
@@ -186,6 +206,12 @@ inline int32_t clear(const Device &device, int &flush_error, vbd_error *err) {
   }
   return fail(err, VBD_E_BUSY, "loop.in_use", EBUSY, "%s is in use: %s", device.node.c_str(),
               who.empty() ? "by somebody unknown" : who.c_str());
+}
+
+/// What a detach answers in the end when the device is gone, and with it data.
+inline int32_t lost_writes(vbd_error *err, int error, const char *node) {
+  return fail(err, status_of_errno(error), "loop.lost_writes", error,
+              "not all that was written to %s reached the image: %s", node, std::strerror(error));
 }
 
 }  // namespace vbdkit::loop
