@@ -8,9 +8,11 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <climits>
 #include <cstdio>
 #include <cstdlib>
+#include <thread>
 
 #include "core/base/text.hpp"
 #include "core/sys/block.hpp"
@@ -60,6 +62,15 @@ void collect_processes(Usage &usage, Matches matches) {
     if (!seen) usage.unseen = text::cat("process ", pid, " (", process_command(pid), ")");
     if (uses) usage.processes.push_back({pid, process_command(pid), writes});
   }
+}
+
+/// How long a vbd that looks at an image (verify, info) is waited for; one that copies it takes longer.
+constexpr std::chrono::milliseconds kLookPatience{3000};
+
+bool only_looks(const Usage &usage) {
+  return usage.loops.empty() && !usage.processes.empty() &&
+         std::all_of(usage.processes.begin(), usage.processes.end(),
+                     [](const ProcessUse &process) { return process.command == "vbd" && !process.writes; });
 }
 
 Usage usage_with_loops(const FileId &file) {
@@ -151,9 +162,13 @@ std::string Usage::describe() const {
 }
 
 Result<Usage> find_usage(const FileId &file) {
-  Usage usage = usage_with_loops(file);
-  collect_processes(usage, [&](const OpenFile &open) { return FileId{open.device, open.inode} == file; });
-  return usage;
+  const auto deadline = std::chrono::steady_clock::now() + kLookPatience;
+  for (;;) {
+    Usage usage = usage_with_loops(file);
+    collect_processes(usage, [&](const OpenFile &open) { return FileId{open.device, open.inode} == file; });
+    if (!only_looks(usage) || std::chrono::steady_clock::now() >= deadline) return usage;
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  }
 }
 
 Result<Usage> find_node_usage(const std::string &node) {

@@ -52,6 +52,7 @@ struct Usage {
   /// "loop device /dev/loop3 (mounted at /mnt), process 123 (qemu-nbd)": for messages.
   [[nodiscard]] std::string describe() const;
 };
+/// A vbd that has it open for reading only, and nobody else: that one is waited for, up to 3 s.
 [[nodiscard]] Result<Usage> find_usage(const FileId &file);
 /// Processes that have the block device open.
 [[nodiscard]] Result<Usage> find_node_usage(const std::string &node);

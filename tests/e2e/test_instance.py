@@ -4,6 +4,7 @@
 
 import os
 import subprocess
+import sys
 
 import support
 from support import GiB, MiB, Sandbox
@@ -279,6 +280,21 @@ class Reuse(Sandbox):
             self.aborted("sda", rc=5)
         finally:
             holder.communicate(b"quit\n")
+
+    def test_a_vbd_that_looks_is_waited_for(self):
+        """As `cluster verify` of another terminal does, for a moment. Who is no vbd is not waited for."""
+        self.raw("sda", MiB)
+        look = ("import sys, time; f = open(sys.argv[1]); open('/proc/self/comm', 'w').write(sys.argv[2]); print(flush=True); "
+                "time.sleep(float(sys.argv[3]))")
+        for name, seconds, rc in (("cat", 60, 5), ("vbd", 1, 0)):
+            looker = subprocess.Popen([sys.executable, "-c", look, os.path.join(self.folder, "sda"), name, str(seconds)],
+                                      stdout=subprocess.PIPE)
+            try:
+                looker.stdout.readline()
+                self.reuse(rc=rc)
+            finally:
+                looker.kill()
+                looker.communicate()
 
     def test_remove_takes_reused_files_too(self):
         self.raw("sda", MiB)
