@@ -4,6 +4,7 @@
 // process, lock verified, loop device; back in the reverse order. When the process dies the kernel can't tell
 // a loop device's tag any more (LOOP_GET_STATUS64 answers ENOTCONN, tried on Linux 6.18), so the device is
 // then known by its backing path. A companion of a writable one asks it to store what it holds back.
+#include <sys/stat.h>
 #include <sys/vfs.h>
 #include <cinttypes>
 
@@ -134,8 +135,13 @@ std::int32_t take_down(const Call &call) {
   return lost == 0 ? VBD_OK : loop::lost_writes(call.err, lost, node.c_str());
 }
 
-/// True when the image's filesystem takes O_DIRECT.
-bool can_direct(const Call &call) {
+/// True when the image's filesystem takes O_DIRECT, and QEMU this image: it opens none for writing whose
+/// bytes are the file's and end within a block of what direct I/O wants, which is never more than this.
+constexpr off_t kDirectBlock = 4096;
+bool can_direct(const Call &call, const std::string &format) {
+  struct stat seen {};
+  if (::fstat(call.request->image_fd, &seen) != 0) return false;
+  if (format == "raw" && seen.st_size % kDirectBlock != 0) return false;
   const std::string path = "/proc/self/fd/" + std::to_string(call.request->image_fd);
   return static_cast<bool>(vbdkit::UniqueFd(::open(path.c_str(), O_RDONLY | O_DIRECT | O_CLOEXEC)));
 }
@@ -164,10 +170,11 @@ std::int32_t make_plan(const Call &call, QsdPlan &plan) {
     return vbdkit::fail_errno(call.err, errno, call.request->image);
   plan.unit = kUnit + std::to_string(key.device) + "-" + std::to_string(key.inode);
   plan.read_only = call.read_only();
-  plan.direct = call.direct_io() && can_direct(call);
+  plan.direct = call.direct_io() && can_direct(call, plan.format);
   if (call.direct_io() && !plan.direct && call.must(VBD_MUST_SHARED)) {
     return fail(call.err, VBD_E_REFUSED, "blktap.shared_without_direct_io", 0,
-                "%s: its filesystem can't do direct I/O, which storage that other hosts share needs (else "
+                "%s: there is no direct I/O on its filesystem or at its size, which storage that other hosts "
+                "share needs (else "
                 "each host caches for "
                 "itself); say direct_io=false when no other host uses the image",
                 call.request->image);
@@ -262,7 +269,8 @@ std::int32_t make_loop(const Call &call, const QsdPlan &plan, Condition &made) {
   made.locked = true;
   if (call.direct_io() && !plan.direct) {
     call.warn(plan.image +
-              ": its filesystem can't do direct I/O, so the host caches what the guest caches already");
+              ": there is no direct I/O on its filesystem or at its size, so the host caches what the guest "
+              "caches already");
   }
   return call.record(kNodeKey, device.node);
 }

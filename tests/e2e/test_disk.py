@@ -216,6 +216,24 @@ class Blktap(Sandbox):
         if not os.path.exists("/dev/fuse"):
             support.skip(self.id(), "needs /dev/fuse")
 
+    def test_raw_that_ends_within_a_block_of_direct_io(self):
+        """xfs wants whole blocks of it, and QEMU opens no such file for writing with direct I/O."""
+        if not support.have("mkfs.xfs"):
+            support.skip(self.id(), "needs mkfs.xfs")
+        self.mount_storage(320 * MiB, "mkfs.xfs", "-q", "-s", "size=4096")
+        path = os.path.join(self.storage, "sda")
+        self.vbd("image", "create", "--filetype", "raw", path, str(MiB + 512))
+        disk = self.logical_id(path, "FT_RAW", "FD_BLKTAP")
+        done = self.vbd("disk", "attach", disk)
+        self.assertIn("there is no direct I/O on its filesystem or at its size", done.stderr)
+        with open(done.stdout.strip(), "r+b") as f:
+            f.seek(MiB)
+            f.write(b"x" * 512)
+        self.vbd("disk", "detach", disk)
+        with open(path, "rb") as f:
+            f.seek(MiB)
+            self.assertEqual(f.read(), b"x" * 512)
+
     def test_real_qcow2(self):
         path = os.path.join(self.storage, "disk.qcow2")
         self.assertEqual(support.run("qemu-img", "create", "-f", "qcow2", path, "256M").returncode, 0)
