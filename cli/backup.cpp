@@ -54,6 +54,7 @@ Result<backup::ImportSpec> import_spec(const Arguments &args, const config::Sett
   spec.no_nics = args.has("no-nics");
   spec.new_macs = args.value("mac", "keep") == "generate";
   spec.raw = args.has("raw");
+  spec.trust = args.has("trust-parameters");
   return spec;
 }
 
@@ -63,8 +64,8 @@ Result<Outcome> import_instance(Session &session) {
   Progress progress(session, "import", text::cat("importing ", text::printable(spec->add.name)));
   const auto steps = backup::import_instance(session.manager(), *spec, session.dry_run(), progress.watch());
   if (!steps) return steps.error();
-  return report::plan(session.json(), *steps, session.dry_run(),
-                      text::cat("instance ", spec->add.name, ": imported"));
+  return report::from_outside(session.json(), *steps, session.dry_run(),
+                              text::cat("instance ", spec->add.name, ": imported"));
 }
 
 Result<Outcome> list(Session &session) {
@@ -136,6 +137,8 @@ constexpr OptionSpec kImportOptions[] = {
     {"-B,--backend-parameters", Takes::values, "KEY=VALUE,...", "override the exported ones"},
     {"-H,--hypervisor-parameters", Takes::values, "[HV:]KEY=VALUE,...", "override the exported ones"},
     {"-O,--os-parameters", Takes::values, "KEY=VALUE,...", "override the exported ones"},
+    {"--trust-parameters", Takes::nothing, "",
+     "take all parameters and cards of the export, also those that may name things of this host"},
     {"--no-start", Takes::nothing, "", "accepted; an imported instance is not started"},
 };
 constexpr std::string_view kImportExamples[] = {
@@ -168,7 +171,9 @@ constexpr VerbSpec kVerbs[] = {
     {"import", "add an instance from an export, of vbd or of Ganeti",
      "Adds an instance from an export, of vbd or of Ganeti. Digests are checked before the instance "
      "appears;\n"
-     "a failure leaves nothing behind.",
+     "a failure leaves nothing behind. Parameters that may name something of this host (a program, a file, "
+     "a\n"
+     "bridge) are left out, and told, unless they are given, or the export is trusted.",
      kImportOptions, kNewName, kImportExamples, true, false, import_instance},
     {"list", "list exports", "", kListOptions, {}, kListExamples, false, false, list},
     {"remove", "remove an export", "Removes an export. Asks on a terminal; elsewhere --yes is needed.",

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "cli/instance_verbs.hpp"
+#include "cli/instance_words.hpp"
 #include "cli/report/report.hpp"
 #include "cli/session.hpp"
 #include "cli/terminal.hpp"
@@ -50,12 +51,15 @@ Result<Outcome> modify(Session &session) {
 }
 
 Result<Outcome> register_directory(Session &session) {
-  const auto steps = instance::register_directory(session.manager(), session.args().value("DIRECTORY"),
-                                                  session.args().value("as"), session.dry_run());
+  const Arguments &args = session.args();
+  instance::RegisterSpec spec{
+      args.value("DIRECTORY"), args.value("as"), {}, args.has("no-nics"), args.has("trust-parameters")};
+  if (auto read = parameters(args, session.settings(), spec.given); !read) return read.error();
+  const auto steps = instance::register_directory(session.manager(), spec, session.dry_run());
   if (!steps) return steps.error();
-  return report::plan(
+  return report::from_outside(
       session.json(), *steps, session.dry_run(),
-      steps->empty() ? "known already" : text::cat(session.args().value("DIRECTORY"), ": registered"));
+      steps->plan.empty() ? "known already" : text::cat(session.args().value("DIRECTORY"), ": registered"));
 }
 
 constexpr ArgumentSpec kName[] = {{"NAME", "an instance", true, Meaning::instance}};
@@ -78,7 +82,16 @@ constexpr std::string_view kModifyExamples[] = {
 constexpr ArgumentSpec kDirectory[] = {
     {"DIRECTORY", "a directory with an instance.yaml, below allowed_dirs", true, Meaning::file}};
 constexpr OptionSpec kRegisterOptions[] = {
-    {"--as", Takes::value, "NAME", "the name of the new instance, which also gets a new UUID"}};
+    {"--as", Takes::value, "NAME", "the name of the new instance, which also gets a new UUID"},
+    {"-B,--backend-parameters", Takes::values, "KEY=VALUE,...",
+     "instead of those that its instance.yaml has"},
+    {"-H,--hypervisor-parameters", Takes::values, "[HV:]KEY=VALUE,...",
+     "instead of those that its instance.yaml has"},
+    {"-O,--os-parameters", Takes::values, "KEY=VALUE,...", "instead of those that its instance.yaml has"},
+    {"--net", Takes::values, "N:KEY=VALUE,...", "network cards instead of those that its instance.yaml has"},
+    {"--no-nics", Takes::nothing, "", "no network card"},
+    {"--trust-parameters", Takes::nothing, "",
+     "take all parameters and cards of its instance.yaml, also those that may name things of this host"}};
 constexpr std::string_view kRegisterExamples[] = {
     "vbd instance register /srv/ganeti/file-storage/web1",
     "vbd instance register --as web2 /srv/ganeti/file-storage/web2"};
@@ -112,7 +125,9 @@ VerbSpec instance_register_verb() {
       "make a copied or moved directory an instance of this host",
       "A directory that was copied, moved, or not known here becomes an instance: its instance.yaml says\n"
       "where it is now, and under which name. A copy gets a new UUID; while the original is known, it needs\n"
-      "a new name (--as). Images and parameters stay as they are.",
+      "a new name (--as). Images stay as they are. Parameters that may name something of this host (a "
+      "program,\n"
+      "a file, a bridge) are left out, and told, unless they are given, or the directory is trusted.",
       instance_modify_file::kRegisterOptions,
       instance_modify_file::kDirectory,
       instance_modify_file::kRegisterExamples,

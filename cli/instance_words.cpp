@@ -117,6 +117,14 @@ Result<void> os_parameters(const Arguments &arguments, std::map<std::string, std
   return read_all(arguments, "os-parameters", "-O", out);
 }
 
+Result<void> parameters(const Arguments &arguments, const config::Settings &settings,
+                        instance::AddSpec &spec) {
+  if (auto done = read_nics(arguments, spec); !done) return done;
+  if (auto done = read_all(arguments, "backend-parameters", "-B", spec.backend); !done) return done;
+  if (auto done = read_hypervisor(arguments, settings, spec.hypervisor); !done) return done;
+  return os_parameters(arguments, spec.os_parameters);
+}
+
 Result<instance::AddSpec> add_spec(const Arguments &arguments, const config::Settings &settings) {
   instance::AddSpec spec;
   spec.name = arguments.value("NAME");
@@ -126,11 +134,8 @@ Result<instance::AddSpec> add_spec(const Arguments &arguments, const config::Set
   if (!text::is_printable_utf8(spec.os))
     return Error{kBadValue, text::cat("-o ", text::printable(spec.os), ": no name of an OS")};
   if (auto done = read_disks(arguments, spec); !done) return done.error();
-  if (auto done = read_nics(arguments, spec); !done) return done.error();
   if (auto done = read_nodes(arguments, settings, spec); !done) return done.error();
-  if (auto done = read_all(arguments, "backend-parameters", "-B", spec.backend); !done) return done.error();
-  if (auto done = read_hypervisor(arguments, settings, spec.hypervisor); !done) return done.error();
-  if (auto done = read_all(arguments, "os-parameters", "-O", spec.os_parameters); !done) return done.error();
+  if (auto done = parameters(arguments, settings, spec); !done) return done.error();
   return spec;
 }
 

@@ -14,4 +14,8 @@ namespace vbd::cli {
 /// -O, repeated.
 [[nodiscard]] Result<void> os_parameters(const Arguments &arguments, std::map<std::string, std::string> &out);
 
+/// -B, -H, -O and --net into `spec`.
+[[nodiscard]] Result<void> parameters(const Arguments &arguments, const config::Settings &settings,
+                                      instance::AddSpec &spec);
+
 }  // namespace vbd::cli

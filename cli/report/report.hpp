@@ -42,6 +42,10 @@ struct Table {
 /// vbdkit.plan/1, or one line a step.
 [[nodiscard]] Outcome plan(bool json, const instance::Plan &steps, bool dry_run, const std::string &done);
 
+/// The same with what was taken of parameters from outside, and what was not.
+[[nodiscard]] Outcome from_outside(bool json, const instance::FromOutside &done, bool dry_run,
+                                   const std::string &said);
+
 /// What became of one of several instances.
 struct Each {
   std::string name;

@@ -31,6 +31,17 @@ json::Value plan_json(const instance::Plan &steps, bool dry_run) {
   return value;
 }
 
+json::Value words_json(const std::vector<hypervisor::BroughtWord> &words) {
+  json::Array list;
+  for (const auto &word : words) {
+    json::Value value;
+    value.set("option", word.option).set("name", word.name).set("value", word.value);
+    if (!word.reason.empty()) value.set("reason", word.reason);
+    list.push_back(std::move(value));
+  }
+  return list;
+}
+
 }  // namespace
 
 std::string table_text(Table table) {
@@ -71,6 +82,20 @@ Outcome plan(bool json, const instance::Plan &steps, bool dry_run, const std::st
   std::string out;
   for (const std::string &step : steps) out += text::printable(step) + "\n";
   return {std::move(out), {}};
+}
+
+Outcome from_outside(bool json, const instance::FromOutside &done, bool dry_run, const std::string &said) {
+  Outcome outcome = plan(json, done.plan, dry_run, said);
+  if (json) {
+    json::Value parameters;
+    parameters.set("taken", words_json(done.brought.taken))
+        .set("left_out", words_json(done.brought.left_out));
+    outcome.json.set("parameters", std::move(parameters));
+    return outcome;
+  }
+  for (const std::string &line : hypervisor::describe(done.brought))
+    outcome.text += text::printable(line) + "\n";
+  return outcome;
 }
 
 json::Value to_json(const LogicalId &id) {

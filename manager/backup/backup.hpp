@@ -49,10 +49,11 @@ struct ImportSpec {
   std::string source;  ///< "" the export called `add.name`; a name, or a directory's full path
   bool no_nics = false;
   bool new_macs = false;
-  bool raw = false;  ///< dumps are the disks' bytes, also where a guest OS definition is named
+  bool raw = false;    ///< dumps are the disks' bytes, also where a guest OS definition is named
+  bool trust = false;  ///< parameters that may name something of this host are taken too
 };
-[[nodiscard]] Result<Plan> import_instance(const Manager &manager, const ImportSpec &spec, bool dry_run,
-                                           const Watch &watch = {});
+[[nodiscard]] Result<instance::FromOutside> import_instance(const Manager &manager, const ImportSpec &spec,
+                                                            bool dry_run, const Watch &watch = {});
 
 /// Removes an export.
 [[nodiscard]] Result<Plan> remove(const Manager &manager, const std::string &name, bool dry_run);

@@ -210,8 +210,8 @@ Result<void> fill(const Manager &manager, const instance::Site &site, const Inst
 
 }  // namespace
 
-Result<Plan> import_instance(const Manager &manager, const ImportSpec &spec, bool dry_run,
-                             const Watch &watch) {
+Result<instance::FromOutside> import_instance(const Manager &manager, const ImportSpec &spec, bool dry_run,
+                                              const Watch &watch) {
   auto plan = plan_import(manager, spec);
   if (!plan) return plan.error();
   const instance::Fill filling = [&](const instance::Site &site, const InstanceRecord &record) {
@@ -222,7 +222,7 @@ Result<Plan> import_instance(const Manager &manager, const ImportSpec &spec, boo
     return lines.error().with_hint("--mac generate makes new addresses");
   if (!lines) return lines.error();
   lines->insert(lines->end(), plan->lines.begin(), plan->lines.end());
-  return lines;
+  return instance::FromOutside{*std::move(lines), std::move(plan->brought)};
 }
 
 }  // namespace vbd::backup

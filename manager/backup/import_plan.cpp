@@ -3,7 +3,6 @@
 
 #include <algorithm>
 
-#include "core/base/log.hpp"
 #include "core/base/size.hpp"
 #include "core/base/text.hpp"
 #include "core/sys/files.hpp"
@@ -92,40 +91,33 @@ Result<void> plan_disks(const ImportSpec &spec, const Description &from, ImportP
   return {};
 }
 
-void plan_nics(const ImportSpec &spec, const Description &from, ImportPlan &plan) {
+void plan_nics(const ImportSpec &spec, const hypervisor::Outside &outside, const Description &from,
+               ImportPlan &plan) {
   if (spec.no_nics || !spec.add.nics.empty()) return;  // as given
-  for (std::size_t i = 0; i < from.nics.size(); ++i) {
-    instance::NicSpec nic{i, from.nics[i]};
+  const auto taken = outside.take(from.nics);
+  for (std::size_t i = 0; i < taken.size(); ++i) {
+    instance::NicSpec nic{i, taken[i]};
     if (spec.new_macs) nic.nic.mac.clear();
     plan.add.nics.push_back(std::move(nic));
   }
 }
 
-/// Parameters that the configured hypervisor's profile has; what was given wins.
-Result<void> plan_parameters(const Manager &manager, const Description &from, ImportPlan &plan) {
+/// What the configured hypervisor's profile has and lets in; what was given wins.
+Result<void> plan_parameters(const Manager &manager, const ImportSpec &spec, const Description &from,
+                             ImportPlan &plan) {
   auto profile = hypervisor::load_profile(manager.settings.hypervisor, manager.profile_dirs);
   if (!profile) return profile.error();
-  const auto known = hypervisor::parameter_names(*profile);
-  const auto take = [&](const TextMap &map, TextMap &to) {
-    for (const auto &[key, value] : map) {
-      if (value.empty()) continue;
-      if (known.contains(key)) {
-        to.emplace(key, value);
-      } else {
-        log::info(
-            cat("the parameter ", key, " of the export means nothing to the hypervisor ", profile->name));
-      }
-    }
-  };
+  const hypervisor::Outside outside{*profile, spec.trust, plan.brought};
   TextMap backend = from.backend;
   if (!from.ours) {
     if (from.memory != 0) backend["memory"] = std::to_string(from.memory);
     if (from.vcpus != 0) backend["vcpus"] = std::to_string(from.vcpus);
   }
-  take(backend, plan.add.backend);
-  take(from.hypervisor_parameters, plan.add.hypervisor);
+  plan.add.backend = outside.take("-B", backend, std::move(plan.add.backend));
+  plan.add.hypervisor = outside.take("-H", from.hypervisor_parameters, std::move(plan.add.hypervisor));
+  plan_nics(spec, outside, from, plan);
   if (from.os.empty()) return {};  // parameters of no definition mean nothing
-  for (const auto &[key, value] : from.os_parameters) plan.add.os_parameters.emplace(key, value);
+  plan.add.os_parameters = outside.take_os(from.os_parameters, std::move(plan.add.os_parameters));
   return {};
 }
 
@@ -252,8 +244,7 @@ Result<ImportPlan> plan_import(const Manager &manager, const ImportSpec &spec) {
   plan.add.os = from.os;
   plan.add.no_install = true;  // the dumps are what is installed
   if (auto planned = plan_disks(spec, from, plan); !planned) return planned.error();
-  plan_nics(spec, from, plan);
-  if (auto planned = plan_parameters(manager, from, plan); !planned) return planned.error();
+  if (auto planned = plan_parameters(manager, spec, from, plan); !planned) return planned.error();
   for (std::size_t i = 0; i < from.disks.size(); ++i) {
     auto dump = plan_dump(spec, plan.source, i, plan.add.disks[i]);
     if (!dump) return dump.error();

@@ -33,6 +33,7 @@ struct ImportPlan {
   std::optional<os::Definition> definition;  ///< whose import script reads dumps
   std::vector<Dump> dumps;
   Plan lines;  ///< what is done beyond the add
+  hypervisor::Brought brought;
 };
 [[nodiscard]] Result<ImportPlan> plan_import(const Manager &manager, const ImportSpec &spec);
 

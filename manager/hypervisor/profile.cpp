@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: MIT
 #include "manager/hypervisor/profile.hpp"
 
+#include <algorithm>
+
 #include "core/base/text.hpp"
 #include "core/config/yaml.hpp"
 #include "core/model/instance_record.hpp"
 #include "core/sys/files.hpp"
 #include "manager/hypervisor/commands_yaml.hpp"
+#include "manager/hypervisor/outside.hpp"
 
 namespace vbd::hypervisor {
 namespace {
@@ -13,9 +16,10 @@ namespace {
 using text::cat;
 
 constexpr std::size_t kProfileLimit = 65536;
-const std::vector<std::string> kKeys = {
-    "summary", "dialect", "vdev_prefix",   "quote",   "device_disk", "disk",     "disk_separator",
-    "nics",    "nic",     "nic_separator", "no_nics", "config",      "defaults", "commands"};
+const std::vector<std::string> kKeys = {"summary",     "dialect",       "vdev_prefix",    "quote",
+                                        "device_disk", "disk",          "disk_separator", "nics",
+                                        "nic",         "nic_separator", "no_nics",        "config",
+                                        "defaults",    "portable",      "portable_nics",  "commands"};
 
 /// Names of the profiles that are there, for suggestions.
 std::vector<std::string> installed(const std::vector<std::string> &directories) {
@@ -75,6 +79,22 @@ Result<void> check_profile(const Profile &profile, const std::string &path) {
        {std::pair{"dialect", &profile.dialect}, std::pair{"config", &profile.config}}) {
     if (value->empty()) return Error(kBadProfile, cat(path, ": ", key, " is missing"));
   }
+  const auto parameters = parameter_names(profile);
+  for (const auto &[name, form] : profile.portable) {
+    if (!parameters.contains(name))
+      return Error(kBadProfile,
+                   cat(path, ": portable: ", text::printable(name), " is no parameter of the profile"));
+    if (!is_form(form)) {
+      return Error(kBadProfile, cat(path, ": portable: ", name,
+                                    ": expected number, word, text or values with a bar "
+                                    "between them, found '",
+                                    text::printable(form), "'"));
+    }
+  }
+  for (const auto &field : profile.portable_nics) {
+    if (const auto &fields = nic_fields(); std::find(fields.begin(), fields.end(), field) == fields.end())
+      return Error(kBadProfile, cat(path, ": portable_nics: a card has no ", text::printable(field)));
+  }
   for (const auto &[mode, unused] : profile.nics) {
     if (auto good = check_nic_field("mode", mode); !good) return good.error().at(cat(path, ": nics"));
   }
@@ -97,6 +117,12 @@ Result<Profile> parse_profile(const std::string &content, const std::string &nam
   if (auto read = read_text_keys(*root, profile); !read) return read.error();
   if (auto read = read_map(*root, "defaults", "parameters", profile.defaults); !read) return read.error();
   if (auto read = read_map(*root, "nics", "modes of network cards", profile.nics); !read) return read.error();
+  if (auto read = read_map(*root, "portable", "forms", profile.portable); !read) return read.error();
+  if (const auto *fields = root->find("portable_nics")) {
+    auto names = config::as_text_list(*fields);
+    if (!names) return names.error();
+    profile.portable_nics.insert(names->begin(), names->end());
+  }
   if (const auto *commands = root->find("commands")) {
     if (auto read = read_commands(*commands, profile.commands); !read) return read.error();
   }

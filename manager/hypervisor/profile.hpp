@@ -58,6 +58,9 @@ struct Profile {
   std::string no_nics;  ///< {nics} of an instance without cards; "": no value
   std::string config;   ///< template: {name} {disks} and parameters; see render_config
   std::map<std::string, std::string> defaults;  ///< parameters of -B and -H that have a default
+  /// Parameters that name nothing of this host, with the form of their values (outside.hpp); all others do.
+  std::map<std::string, std::string> portable;
+  std::set<std::string> portable_nics;  ///< likewise fields of network cards
   Commands commands;
 };
 

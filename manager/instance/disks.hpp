@@ -54,11 +54,19 @@ struct ModifySpec {
 /// All of the changes or none. Disks that stay keep their names; a new one gets the first free one.
 [[nodiscard]] Result<Plan> modify(const Manager &manager, const ModifySpec &spec, bool dry_run);
 
-/// A directory that was copied or moved becomes an instance of this host: its record says so, nothing else
-/// changes. `as`: a new name, and with it a new UUID; "": the record's. Kept UUIDs of a former place are
-/// replaced, which must be empty.
-[[nodiscard]] Result<Plan> register_directory(const Manager &manager, const std::string &directory,
-                                              const std::string &as, bool dry_run);
+struct RegisterSpec {
+  std::string directory;
+  std::string as;  ///< a new name, and with it a new UUID; "": the record's
+  /// backend, hypervisor, os_parameters, nics: instead of what its instance.yaml says.
+  AddSpec given;
+  bool no_nics = false;
+  bool trust = false;  ///< its parameters are taken, whatever they name
+};
+/// A directory that was copied or moved becomes an instance of this host: its record says so, and loses the
+/// parameters that may name something of this host. Kept UUIDs of a former place are replaced, which must be
+/// empty.
+[[nodiscard]] Result<FromOutside> register_directory(const Manager &manager, const RegisterSpec &spec,
+                                                     bool dry_run);
 
 struct ActiveDisk {
   std::size_t index = 0;

@@ -13,6 +13,7 @@
 #include "core/base/result.hpp"
 #include "core/device/device.hpp"
 #include "core/sys/run.hpp"
+#include "manager/hypervisor/outside.hpp"
 #include "manager/instance/catalog.hpp"
 
 namespace vbd::instance {
@@ -79,6 +80,12 @@ struct AddSpec {
 
 /// A plan for people: one line a step.
 using Plan = std::vector<std::string>;
+
+/// Of a verb that takes an instance from outside.
+struct FromOutside {
+  Plan plan;
+  hypervisor::Brought brought;
+};
 
 /// Fills the disks of an instance that is being added, before it appears: an error undoes the add. Its
 /// directory is locked, `record` lists all disks and has the operation in it.

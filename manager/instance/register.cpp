@@ -5,6 +5,7 @@
 #include "core/base/text.hpp"
 #include "core/sys/files.hpp"
 #include "core/sys/host.hpp"
+#include "manager/instance/add_plan.hpp"
 #include "manager/instance/disks.hpp"
 #include "manager/instance/live.hpp"
 #include "manager/instance/settle.hpp"
@@ -19,6 +20,7 @@ struct Registration {
   std::string former_name;  ///< of a pointer that goes, for it leads to where nothing is any more
   bool rewrite = false, known = false;
   Plan lines;
+  hypervisor::Brought brought;
 };
 
 /// Whoever is known under this UUID or name, but for the directory itself.
@@ -41,6 +43,40 @@ Others find_others(const std::vector<Entry> &entries, const InstanceRecord &reco
   return others;
 }
 
+/// A record that this host did not know: its words are not those of this host's operators.
+Result<void> narrow(const Manager &manager, const RegisterSpec &spec, Registration &plan) {
+  auto profile = hypervisor::load_profile(manager.settings.hypervisor, manager.profile_dirs);
+  if (!profile) return profile.error();
+  const AddSpec &given = spec.given;
+  if (auto good = hypervisor::check_parameters(*profile, given.backend, "-B"); !good) return good;
+  if (auto good = hypervisor::check_parameters(*profile, given.hypervisor, "-H"); !good) return good;
+  const InstanceRecord before = plan.record;
+  InstanceRecord &record = plan.record;
+  const hypervisor::Outside outside{*profile, spec.trust, plan.brought};
+  record.backend = outside.take("-B", record.backend, given.backend);
+  record.hypervisor = outside.take("-H", record.hypervisor, given.hypervisor);
+  record.os_parameters = outside.take_os(record.os_parameters, given.os_parameters);
+  if (spec.no_nics) {
+    record.nics.clear();
+  } else if (given.nics.empty()) {
+    record.nics = outside.take(record.nics);
+  } else {
+    AddSpec cards = given;
+    cards.name = record.name;
+    auto nics = plan_nics(manager, cards);
+    if (!nics) return nics.error();
+    record.nics = *std::move(nics);
+  }
+  const bool same = record.backend == before.backend && record.hypervisor == before.hypervisor &&
+                    record.os_parameters == before.os_parameters && record.nics == before.nics;
+  if (same) return {};
+  if (!plan.rewrite)
+    plan.lines.insert(plan.lines.begin(),
+                      cat("write its parameters into ", before.directory, "/", kInstanceFile));
+  plan.rewrite = true;
+  return {};
+}
+
 Error name_taken(const std::string &name, const Entry &other) {
   return {kInstanceExists, cat("instance ", name, ": exists already in ", other.record.directory),
           "give it another name with --as"};
@@ -57,7 +93,7 @@ Result<Registration> plan_registration(const Manager &manager, const InstanceRec
   const Others others = find_others(*entries, found, name, path);
   const bool moved = others.same_uuid != nullptr && others.same_uuid->missing;
   const bool copied = others.same_uuid != nullptr && !others.same_uuid->missing;
-  Registration plan{found, {}, false, false, {}};
+  Registration plan{found, {}, false, false, {}, {}};
   if (others.same_name != nullptr && others.same_name != others.same_place &&
       !(moved && others.same_name == others.same_uuid)) {
     return name_taken(name, *others.same_name);
@@ -113,14 +149,14 @@ Result<void> do_register(const Catalog &catalog, const Site &site, const Registr
 
 }  // namespace
 
-Result<Plan> register_directory(const Manager &manager, const std::string &directory, const std::string &as,
-                                bool dry_run) {
+Result<FromOutside> register_directory(const Manager &manager, const RegisterSpec &spec, bool dry_run) {
+  const std::string &as = spec.as;
   if (!as.empty()) {
     if (auto good = check_instance_name(as); !good) return good.error();
   }
   const Catalog catalog(manager.settings);
   const auto allowed = sys::resolve_allowed(manager.settings.allowed_dirs);
-  auto path = sys::confine(sys::absolute_path(directory), allowed);
+  auto path = sys::confine(sys::absolute_path(spec.directory), allowed);
   if (!path) return path.error();
   auto opened = sys::open_dir_below(*path, allowed);
   if (!opened) return opened.error();
@@ -145,12 +181,15 @@ Result<Plan> register_directory(const Manager &manager, const std::string &direc
   auto plan = plan_registration(manager, *found, *path, as);
   if (!plan) return plan.error();
   if (auto good = check_registrable(manager, *found, *path, *plan); !good) return good.error();
-  if (dry_run || plan->known) return plan->lines;
+  if (!plan->known) {
+    if (auto narrowed = narrow(manager, spec, *plan); !narrowed) return narrowed.error();
+  }
+  if (dry_run || plan->known) return FromOutside{plan->lines, plan->brought};
   auto done = do_register(catalog, site, *plan);
   log::audit(cat("instance register ", plan->record.name, " in ", *path),
              done ? "done" : done.error().message());
   if (!done) return done.error();
-  return plan->lines;
+  return FromOutside{plan->lines, plan->brought};
 }
 
 }  // namespace vbd::instance

@@ -6,6 +6,7 @@ import configparser
 import hashlib
 import os
 import random
+import re
 
 import support
 from support import GiB, MiB, Sandbox
@@ -136,7 +137,7 @@ class RoundTrip(Backup):
         line = self.vbd("image", "digest", "--filetype", "raw", os.path.join(folder, "sda.raw")).stdout
         self.assertEqual(line.split()[0], done["disks"][0]["digest"])
         self.vbd("instance", "remove", "--yes", "web1")
-        self.vbd("backup", "import", "web1")
+        self.vbd("backup", "import", "--trust-parameters", "web1")
         again = self.vbd_json("instance", "info", "web1")
         for key in ("name", "nics", "backend", "hypervisor", "os", "node"):
             self.assertEqual(again[key], info[key], key)
@@ -340,6 +341,71 @@ class RoundTrip(Backup):
         self.vbd("backup", "export", "web1")
         self.assertEqual(self.sha(os.path.join(self.exports, "web1", "sda.raw")), sha)
         self.assertEqual(sorted(os.listdir(self.exports)), [".vbdkit.lock", "web1"])
+
+
+class Foreign(Backup):
+    """What a stranger's description says reaches none of root's programs."""
+
+    def test_host_resources_are_left_out_unless_given(self):
+        self.add("web1", "size=1M", more=("-H", "kernel_path=/boot/k,bootloader_path=/opt/pygrub,kernel_args=ro\\,x", "-B", "memory=256",
+                                          "--net", "0:mac=aa:00:00:01:02:03,link=br1"))
+        self.vbd("backup", "export", "web1")
+        self.vbd("instance", "remove", "--yes", "web1")
+        words = ("backup", "import", "-H", "kernel_path=/boot/mine", "web1")
+        dry = self.vbd(*words, "--dry-run").stdout
+        parameters = self.vbd_json(*words, "--dry-run")["parameters"]
+        done = self.vbd(*words).stdout
+        for text in (dry, done):
+            self.assertIn("parameters taken: -B memory=256 -H 'kernel_args=ro\\,x' --net 0:mac=aa:00:00:01:02:03,mode=bridged\n", text)
+            self.assertIn("-H bootloader_path=/opt/pygrub --net 0:link=br1 (give", text)
+        self.assertEqual([(w["option"], w["name"], w["value"], w["reason"]) for w in parameters["left_out"]],
+                         [("-H", "bootloader_path", "/opt/pygrub", "host"), ("--net 0", "link", "br1", "host")])
+        info = self.vbd_json("instance", "info", "web1")
+        self.assertEqual(info["hypervisor"], {"kernel_args": "ro,x", "kernel_path": "/boot/mine"})
+        self.assertIsNone(info["nics"][0]["link"])
+        config = self.vbd("instance", "config", "web1").stdout
+        self.assertNotIn("pygrub", config)
+        self.assertNotIn("br1", config)
+        self.vbd("instance", "remove", "--yes", "web1")
+        self.vbd("backup", "import", "--trust-parameters", "web1")
+        info = self.vbd_json("instance", "info", "web1")
+        self.assertEqual((info["hypervisor"]["bootloader_path"], info["nics"][0]["link"]), ("/opt/pygrub", "br1"))
+
+    def test_ganetis_sections_likewise(self):
+        self.foreign(text=GANETI.replace("kernel_args = ro 100%%", "kernel_path = /etc/shadow\nbootloader_path = /tmp/evil\nacpi = True")
+                    .replace("nic0_mode = bridged", "nic0_mode = routed"))
+        done = self.vbd_json("backup", "import", "inst1.example.com")
+        self.assertEqual({w["name"]: w["reason"] for w in done["parameters"]["left_out"]},
+                         {"acpi": "unknown", "bootloader_path": "host", "kernel_path": "host", "link": "host", "mode": "host"})
+        info = self.vbd_json("instance", "info", "inst1.example.com")
+        self.assertEqual((info["hypervisor"], info["nics"][0]["mode"]), ({}, "bridged"))
+
+    def test_register_likewise(self):
+        self.add("web1", "size=1M", more=("-H", "bootloader_path=/tmp/evil,root_path=/dev/sda1", "--net", "0:link=br1"))
+        copy = os.path.join(self.storage, "copy")
+        for name, words in (("plain", ()), ("copied", ("--as", "copied")), ("given", ("--as", "given", "-H", "firmware=/fw", "--no-nics")),
+                            ("trusted", ("--as", "trusted", "--trust-parameters"))):
+            with self.subTest(name):
+                folder = copy + name
+                self.assertEqual(support.run("cp", "-a", os.path.join(self.storage, "web1"), folder).returncode, 0)
+                if name == "plain":
+                    with open(os.path.join(folder, "instance.yaml")) as f:
+                        text = f.read().replace("name: web1\n", "name: plain\n").replace("storage/web1", "storage/copyplain")
+                    with open(os.path.join(folder, "instance.yaml"), "w") as f:
+                        f.write(re.sub("^uuid: .*", "uuid: 0a0b0c0d-1111-4222-8333-444455556666", text, flags=re.M))
+                dry = self.vbd("instance", "register", *words, folder, "--dry-run").stdout
+                self.assertEqual("bootloader_path=/tmp/evil" in dry, True)
+                done = self.vbd_json("instance", "register", *words, folder)["parameters"]
+                info = self.vbd_json("instance", "info", name)
+                left = [] if name == "trusted" else ["bootloader_path"] + ["link"] * (name != "given")
+                self.assertEqual([w["name"] for w in done["left_out"]], left)
+                wanted = {"root_path": "/dev/sda1"}
+                if name == "given":
+                    wanted["firmware"] = "/fw"
+                if name == "trusted":
+                    wanted["bootloader_path"] = "/tmp/evil"
+                self.assertEqual(info["hypervisor"], wanted)
+                self.assertEqual([n["link"] for n in info["nics"]], [] if name == "given" else ["br1" if name == "trusted" else None])
 
 
 class FromGaneti(Backup):

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "manager/hypervisor/profile.hpp"
 #include "manager/hypervisor/guest.hpp"
+#include "manager/hypervisor/outside.hpp"
 
 #include <doctest/doctest.h>
 #include <unistd.h>
@@ -125,4 +126,77 @@ TEST_CASE("an operator's profile, and its mistakes") {
   CHECK(missing.error().is(kNoProfile));
   CHECK(missing.error().hint().find("xen") != std::string::npos);
   CHECK(load_profile("../xen", {folder.path}).error().is(kNoProfile));
+}
+
+TEST_CASE("an export's parameters bring no word into a privileged argument") {
+  const Parameters foreign = {{"bootloader_path", "/tmp/evil"}, {"kernel_path", "/etc/shadow"},
+                              {"firmware", "/tmp/fw"},          {"memory", "512"},
+                              {"vcpus", "2,maxcpus=9"},         {"on_crash", "coredump-destroy"},
+                              {"kernel_args", "ro, quiet"},     {"acpi", "True"}};
+  Brought brought;
+  const Profile xen = shipped("xen");
+  const Parameters taken = Outside{xen, false, brought}.take("-H", foreign, {{"firmware", "/mine"}});
+  CHECK(taken == Parameters{{"firmware", "/mine"}, {"kernel_args", "ro, quiet"}, {"memory", "512"}});
+  std::map<std::string, std::string> reasons;
+  for (const auto &one : brought.left_out) reasons[one.name] = one.reason;
+  CHECK(reasons == Parameters{{"acpi", "unknown"},
+                              {"bootloader_path", "host"},
+                              {"kernel_path", "host"},
+                              {"on_crash", "host"},
+                              {"vcpus", "host"}});
+  const auto lines = describe(brought);
+  REQUIRE(lines.size() == 3);
+  CHECK(lines[0] == "parameters taken: -H 'kernel_args=ro\\, quiet,memory=512'");
+  CHECK(lines[1].find("-H 'bootloader_path=/tmp/evil,kernel_path=/etc/shadow,") != std::string::npos);
+
+  Brought all;
+  CHECK(Outside{xen, true, all}.take("-H", foreign, {}).size() == foreign.size() - 1);
+  Brought qemus;
+  const Profile qemu = shipped("qemu");
+  const Parameters serial = Outside{qemu, false, qemus}.take("-H",
+                                                             {{"serial", "file:/root/x"},
+                                                              {"vnc", ":0"},
+                                                              {"machine", "q35,dumpdtb=/root/x"},
+                                                              {"cpu", "host"},
+                                                              {"memory", "128,slots=9"},
+                                                              {"vga", "std"},
+                                                              {"accel", "tcg"}},
+                                                             {});
+  CHECK(serial == Parameters{{"accel", "tcg"}, {"vga", "std"}});
+}
+
+TEST_CASE("a foreign network card gets no bridge of this host, and no script") {
+  Brought brought;
+  const Profile xen = shipped("xen");
+  const NicRecord card{"aa:00:00:00:00:01", "192.0.2.1", "routed", "br-secret", "", "lan", ".7"};
+  const auto nics = Outside{xen, false, brought}.take({card});
+  REQUIRE(nics.size() == 1);
+  CHECK(nics[0] == NicRecord{"aa:00:00:00:00:01", "192.0.2.1", "bridged", "", "", "lan", ""});
+  CHECK(describe(brought)[1].find("--net 0:mode=routed,link=br-secret,vlan=.7") != std::string::npos);
+  CHECK(Outside{xen, true, brought}.take({card})[0] == card);
+}
+
+TEST_CASE("what a profile does not classify names something of the host") {
+  const Folder folder;
+  const std::string head = "dialect: d\nquote: xl\nconfig: |\n  n={name} {size} {path}\n";
+  folder.write("none.yaml", head);
+  folder.write("one.yaml", head + "portable: {size: number}\n");
+  Brought brought;
+  CHECK(
+      Outside{*load_profile("none", {folder.path}), false, brought}.take("-H", {{"size", "1"}}, {}).empty());
+  CHECK(Outside{*load_profile("one", {folder.path}), false, brought}.take(
+            "-H", {{"size", "1"}, {"path", "/p"}}, {}) == Parameters{{"size", "1"}});
+  for (const char *bad : {"portable: {sise: number}\n", "portable: {size: any}\n",
+                          "portable: {size: 'a||b'}\n", "portable_nics: [bridge]\n"}) {
+    folder.write("bad.yaml", head + bad);
+    CHECK(load_profile("bad", {folder.path}).error().is(kBadProfile));
+  }
+}
+
+TEST_CASE("a guest OS's parameter with a slash may name a file of the host") {
+  Brought brought;
+  const Profile xen = shipped("xen");
+  const auto taken = Outside{xen, false, brought}.take_os(
+      {{"image", "file:///etc/shadow"}, {"release", "bookworm"}, {"size", "2"}}, {{"size", "3"}});
+  CHECK(taken == Parameters{{"release", "bookworm"}, {"size", "3"}});
 }
