@@ -11,6 +11,7 @@
 
 #include "core/base/text.hpp"
 #include "core/sys/files.hpp"
+#include "core/sys/take_file.hpp"
 
 namespace vbd::sys {
 namespace {
@@ -207,6 +208,11 @@ Result<Fd> open_image_anywhere(const std::string &path, Access access) {
   if (!parent) return parent.error();
   struct stat st {};
   return open_regular(parent->get(), base_name(path), path, access, st);
+}
+
+Result<Fd> open_regular_at(int directory, const std::string &name, const std::string &path, Access access) {
+  struct stat st {};
+  return open_regular(directory, name, path, access, st);
 }
 
 Result<Fd> open_parent(const std::string &path) {

@@ -12,6 +12,7 @@
 #include "manager/instance/os_scripts.hpp"
 #include "manager/instance/settle.hpp"
 #include "manager/instance/site.hpp"
+#include "manager/instance/witness.hpp"
 
 namespace vbd::instance {
 namespace {
@@ -83,6 +84,7 @@ Result<Begun> begin(const Manager &manager, const AddSpec &spec, const AddPlan &
   if (!site) return site.error();
   begun.site = std::move(*site);
   auto done = check_reuse_again(manager, spec, begun);
+  if (done) done = witness_adoptions(manager, begun.record, begun.plan.disks);
   if (done) done = catalog.write_pointer(begun.record);
   if (done) return begun;
   auto undone = undo_add(manager, begun.site, begun.record, NamesLock::held);
@@ -119,7 +121,7 @@ Result<void> do_add(const Manager &manager, const AddSpec &spec, const AddPlan &
   if (done && begun->plan.definition)
     done = run_install(manager, begun->site, begun->record, *begun->plan.definition, false);
   if (done) done = Catalog(manager.settings).write_record(begun->site.directory.get(), begun->plan.record);
-  if (done) return {};
+  if (done) return drop_witness(manager.settings, begun->record.uuid);
   auto undone = undo_add(manager, begun->site, begun->record, NamesLock::wanted);
   if (!undone) log::error(cat("instance ", spec.name, ": left interrupted: ", undone.error().message()));
   return done;

@@ -65,6 +65,11 @@ struct ReusedFile {
                                                           const std::string &path, int directory,
                                                           const std::set<std::string> &ignored);
 
+/// Writes down for this host where the images that are going to be moved come from, before the operation is
+/// recorded; drop_witness() after it.
+[[nodiscard]] Result<void> witness_adoptions(const Manager &manager, const InstanceRecord &record,
+                                             const std::vector<PlannedDisk> &disks);
+
 /// Creates or adopts; nothing for one that lies there already.
 [[nodiscard]] Result<void> make_disk(const Manager &manager, const Site &site, const PlannedDisk &disk);
 

@@ -8,6 +8,7 @@
 #include "core/sys/move.hpp"
 #include "core/sys/take_file.hpp"
 #include "manager/instance/add_plan.hpp"
+#include "manager/instance/witness.hpp"
 
 namespace vbd::instance {
 namespace {
@@ -15,6 +16,8 @@ namespace {
 using text::cat;
 
 constexpr std::string_view kNote = "adopt.";
+/// An image is nothing to run, and nobody's to become.
+constexpr std::uint32_t kImageMode = 0666, kSetIdBits = 06000;
 constexpr std::chrono::milliseconds kAdoptPatience{5000};
 
 std::vector<sys::AllowedDir> allowed_dirs(const Manager &manager) {
@@ -65,6 +68,11 @@ Result<Note> read_note(const std::string &text) {
   return note;
 }
 
+/// As operations have them: a file of this directory, and none of ours.
+bool is_disk_file(const std::string &name) {
+  return !name.empty() && name.front() != '.' && name.find('/') == std::string::npos && name != kInstanceFile;
+}
+
 bool is_at(int directory, const std::string &name, std::uint64_t inode) {
   auto info = sys::file_info_at(directory, name);
   return info && info->is_regular() && info->id.inode == inode;
@@ -93,7 +101,7 @@ Result<void> give_configured_owner(const Manager &manager, int file, const Adopt
   if (!said("image_owner") && !said("image_group") && !said("image_mode")) return {};
   auto ownership = config::image_ownership(manager.settings);
   if (!ownership) return ownership.error();
-  if (!said("image_mode")) ownership->mode = adoption.mode & 07777u;
+  if (!said("image_mode")) ownership->mode = adoption.mode & kImageMode;
   return sys::set_ownership(file, *ownership);
 }
 
@@ -110,27 +118,60 @@ Result<bool> try_clone(const Manager &manager, const Site &site, const std::stri
   return true;
 }
 
-Result<void> give_back(const Manager &manager, const Site &site, const std::string &file, const Note &note) {
-  auto there = sys::file_info_at(site.directory.get(), file);
-  if (!there) return there.error().is(sys::kNotFound) ? Result<void>() : there.error();
-  const std::string name = sys::base_name(note.source);
+/// The original is at its place: then what lies here is a clone of it, or a second name.
+bool is_home(const Manager &manager, const Note &note) {
   auto home = sys::open_dir_below(sys::dir_name(note.source), allowed_dirs(manager));
-  if (!home) return home.error();
-  if (is_at(home->get(), name, note.inode)) return remove_created(manager.settings, site, file);  // a clone
-  if (there->id.inode != note.inode) {
-    return Error(kInterrupted,
-                 cat(site.path, "/", file, ": neither ", text::printable(note.source),
-                     " nor a clone of it; nothing was changed"),
-                 "look at the two, and move the image to where it belongs");
-  }
+  return home && is_at(home->get(), sys::base_name(note.source), note.inode);
+}
+
+/// instance.yaml alone is obeyed by nobody: whoever writes beside the data may have written it.
+Result<Witness> witness_of(const Manager &manager, const Site &site, const InstanceRecord &record,
+                           const std::string &file, const Note &note) {
+  auto witness = find_witness(manager.settings, record.uuid, site.path, file);
+  if (!witness) return witness.error();
+  if (*witness && (*witness)->source == note.source && (*witness)->id.inode == note.inode) return **witness;
+  const std::string from = text::printable(note.source), to = cat(site.path, "/", file);
+  return Error(kInterrupted,
+               cat(to, ": ", kInstanceFile, " says that it was ", from, ", and ", manager.settings.state_dir,
+                   " knows nothing of that; nothing was changed"),
+               cat("when it is true, 'mv -n ", to, " ", from, "', and run the command again"));
+}
+
+/// A moved image goes back to where this host wrote down that it was.
+Result<void> move_home(const Manager &manager, const Site &site, const std::string &file,
+                       const Witness &witness) {
   const std::string path = cat(site.path, "/", file);
-  auto image = sys::open_image_below(path, allowed_dirs(manager), sys::Access::read);
+  auto image = sys::open_regular_at(site.directory.get(), file, path, sys::Access::read);
   if (!image) return image.error();
-  const sys::Ownership former{note.uid, note.gid, note.mode & 07777u};
-  if (former.mode != (there->mode & 07777u) || note.uid != there->uid || note.gid != there->gid) {
+  auto info = sys::file_info(image->get());
+  if (!info) return info.error().at(path);
+  const bool same_device = witness.id.device == 0 || witness.id.device == info->id.device;
+  if (info->id.inode != witness.id.inode || !same_device || info->links > 1)
+    return Error(kInterrupted, cat(path, ": is not what was ", witness.source, "; nothing was changed"));
+  auto home = sys::open_dir_below(sys::dir_name(witness.source), allowed_dirs(manager));
+  if (!home) return home.error();
+  const sys::Ownership former{witness.uid, witness.gid, witness.mode & kImageMode};
+  if (former.mode != (info->mode & 07777u) || witness.uid != info->uid || witness.gid != info->gid) {
     if (auto done = sys::set_ownership(image->get(), former); !done) return done.error().at(path);
   }
-  return sys::move_file_at(site.directory.get(), file, home->get(), name);
+  return sys::move_file_at(site.directory.get(), file, home->get(), sys::base_name(witness.source));
+}
+
+Result<void> give_back(const Manager &manager, const Site &site, const InstanceRecord &record,
+                       const std::string &file, const Note &note) {
+  const std::string path = cat(site.path, "/", file);
+  if (!is_disk_file(file)) return Error(kInterrupted, cat(path, ": an adoption under no name of a disk"));
+  auto there = sys::file_info_at(site.directory.get(), file);
+  if (!there) return there.error().is(sys::kNotFound) ? Result<void>() : there.error();
+  if (is_home(manager, note)) return remove_created(manager.settings, site, file);
+  if (there->id.inode != note.inode) {
+    // Perhaps all that is left of the data: the instance's own file, which nothing needs to move.
+    log::warn(cat(path, ": stays, for ", text::printable(note.source), ", of which it is a clone, is gone"));
+    return {};
+  }
+  auto witness = witness_of(manager, site, record, file, note);
+  if (!witness) return witness.error();
+  return move_home(manager, site, file, *witness);
 }
 
 }  // namespace
@@ -145,6 +186,11 @@ Result<Adoption> check_adoptable(const Manager &manager, const LogicalId &id, co
   if (!file) return file.error();
   auto info = sys::file_info(file->get());
   if (!info) return info.error().at(*path);
+  if ((info->mode & kSetIdBits) != 0) {
+    return Error(kAdopt,
+                 cat(*path, ": has a set-user-ID or set-group-ID bit, as programs have and images don't"),
+                 cat("chmod ug-s ", *path));
+  }
   if (info->links > 1) {
     return Error(kAdopt, cat(*path, ": has ", info->links, " names (hard links): another one may be in use"));
   }
@@ -158,13 +204,13 @@ Result<Adoption> check_adoptable(const Manager &manager, const LogicalId &id, co
     if (home && sys::file_info_at(home->get(), sys::base_name(target)).ok())
       return Error(sys::kExists, cat(target, ": exists already"));
   }
-  return Adoption{*path, info->id.inode, *size, in_place, info->mode, info->uid, info->gid};
+  return Adoption{*path, info->id, *size, in_place, info->mode, info->uid, info->gid};
 }
 
 void note_adoption(OperationRecord &operation, const std::string &file, const Adoption &adoption) {
   if (adoption.in_place) return;
   operation.details[cat(kNote, file)] =
-      cat(adoption.inode, " ", adoption.mode, " ", adoption.uid, " ", adoption.gid, " ", adoption.source);
+      cat(adoption.id.inode, " ", adoption.mode, " ", adoption.uid, " ", adoption.gid, " ", adoption.source);
 }
 
 Result<void> adopt_image(const Manager &manager, const Site &site, const DiskRecord &disk,
@@ -177,24 +223,43 @@ Result<void> adopt_image(const Manager &manager, const Site &site, const DiskRec
   const std::string target = cat(site.path, "/", disk.file);
   auto again = check_adoptable(manager, {disk.driver, disk.filetype, adoption.source}, target);
   if (!again) return again.error();
-  if (again->inode != adoption.inode || again->size != adoption.size) {
-    return Error(kAdopt, cat(adoption.source, ": changed meanwhile"), "nothing was changed; try again");
-  }
-  auto image = sys::open_image_below(adoption.source, allowed, sys::Access::read);
+  const Error changed(kAdopt, cat(adoption.source, ": changed meanwhile"), "nothing was changed; try again");
+  if (again->id != adoption.id || again->size != adoption.size) return changed;
+  const std::string name = sys::base_name(adoption.source);
+  auto image = sys::open_regular_at(home->get(), name, adoption.source, sys::Access::read);
   if (!image) return image.error();
+  auto opened = sys::file_info(image->get());
+  if (!opened) return opened.error().at(adoption.source);
+  if (opened->id != adoption.id) return changed;
   if (auto locked = sys::lock_image(image->get(), sys::ImageLockMode::exclusive, adoption.source); !locked)
     return locked;
   auto cloned = try_clone(manager, site, disk.file, image->get());
   if (!cloned) return cloned.error().at(target);
   if (*cloned) return {};
-  auto moved =
-      sys::move_file_at(home->get(), sys::base_name(adoption.source), site.directory.get(), disk.file);
+  auto moved = sys::move_file_at(home->get(), name, site.directory.get(), disk.file);
   if (!moved) {
     return moved.error().is(sys::kCrossDevice)
                ? moved.error().with_hint(cat("vbd image copy makes a copy as ", target, "; reuse takes it"))
                : moved.error();
   }
+  // The name may have become another file's before it was moved.
+  auto there = sys::file_info_at(site.directory.get(), disk.file);
+  if (there && there->id != adoption.id) {
+    auto back = sys::move_file_at(site.directory.get(), disk.file, home->get(), name);
+    return back ? Result<void>(changed) : back;
+  }
   return give_configured_owner(manager, image->get(), adoption);
+}
+
+Result<void> witness_adoptions(const Manager &manager, const InstanceRecord &record,
+                               const std::vector<PlannedDisk> &disks) {
+  std::vector<Witness> images;
+  for (const auto &disk : disks) {
+    if (!disk.adopt || disk.adopt->in_place) continue;
+    const Adoption &from = *disk.adopt;
+    images.push_back({disk.record.file, from.source, from.id, from.mode, from.uid, from.gid});
+  }
+  return write_witness(manager.settings, record.uuid, record.directory, images);
 }
 
 Result<void> undo_adoptions(const Manager &manager, const Site &site, const InstanceRecord &record) {
@@ -202,7 +267,7 @@ Result<void> undo_adoptions(const Manager &manager, const Site &site, const Inst
     if (!key.starts_with(kNote)) continue;
     auto note = read_note(value);
     if (!note) return note.error();
-    if (auto done = give_back(manager, site, key.substr(kNote.size()), *note); !done) return done;
+    if (auto done = give_back(manager, site, record, key.substr(kNote.size()), *note); !done) return done;
   }
   return {};
 }

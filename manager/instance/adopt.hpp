@@ -8,6 +8,7 @@
 #include <string>
 
 #include "core/base/result.hpp"
+#include "core/sys/files.hpp"
 #include "manager/instance/site.hpp"
 
 namespace vbd::instance {
@@ -16,7 +17,7 @@ inline constexpr ErrorKind kAdopt{"instance.adopt", Exit::refused};
 
 struct Adoption {
   std::string source;  ///< full path, confined
-  std::uint64_t inode = 0;
+  sys::FileId id;
   std::uint64_t size = 0;  ///< virtual, bytes
   bool in_place = false;
   std::uint32_t mode = 0, uid = 0, gid = 0;  ///< as it was
@@ -33,7 +34,8 @@ void note_adoption(OperationRecord &operation, const std::string &file, const Ad
 [[nodiscard]] Result<void> adopt_image(const Manager &manager, const Site &site, const DiskRecord &disk,
                                        const Adoption &adoption);
 
-/// What the operation of `record` noted is given back: a moved file moved back, a clone deleted.
+/// What the operation of `record` noted is given back: a moved file moved back where STATE_DIR says the same
+/// (witness.hpp), a clone deleted, or kept when its original is gone.
 [[nodiscard]] Result<void> undo_adoptions(const Manager &manager, const Site &site,
                                           const InstanceRecord &record);
 

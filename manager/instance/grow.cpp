@@ -246,6 +246,13 @@ Result<void> do_grow(const Manager &manager, Work &work, const GrowSpec &spec, c
   return grow_image(manager, work, spec, goal);
 }
 
+std::optional<std::uint64_t> number_in(const std::string &text) {
+  std::uint64_t number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc{} || end != text.data() + text.size()) return std::nullopt;
+  return number;
+}
+
 /// The same words after a killed run: its goal, not as much again.
 Result<GrowSpec> resumed(const Manager &manager, const GrowSpec &spec) {
   auto entry = Catalog(manager.settings).find(spec.name);
@@ -254,10 +261,14 @@ Result<GrowSpec> resumed(const Manager &manager, const GrowSpec &spec) {
   auto index = disk_index(entry->record, spec.disk);
   if (!index || entry->record.disks[*index].file != details["disk"] || details["request"] != request_of(spec))
     return spec;
+  const auto from = number_in(details["from"]), to = number_in(details["to"]);
+  if (!from || !to) return spec;
+  // The note may only narrow what the words say.
+  const std::uint64_t size = entry->record.disks[*index].size;
+  const bool said = spec.absolute ? *to == spec.amount : *to >= *from && *to - *from == spec.amount;
+  if (!said || size < *from || size > *to) return spec;
   GrowSpec same = spec;
-  const std::string &to = details["to"];
-  const auto [end, error] = std::from_chars(to.data(), to.data() + to.size(), same.amount);
-  if (error != std::errc{} || end != to.data() + to.size()) return spec;
+  same.amount = *to;
   same.absolute = true;
   return same;
 }

@@ -44,6 +44,7 @@ Result<std::optional<GuestRecord>> read_guest(const config::Settings &settings, 
   guest.up = text_of(*value, "phase") == "up";
   const json::Value *pid = value->find("pid"), *start = value->find("start_time");
   guest.has_uuid = text_of(*value, "guest_uuid") == uuid;
+  guest.held = text_of(*value, "held") == "export";
   if (pid != nullptr) (void)pid->get_i64(guest.process.pid);
   if (start != nullptr) (void)start->get_u64(guest.process.start_time);
   return std::optional(guest);
@@ -73,6 +74,7 @@ Result<void> write_guest(const config::Settings &settings, const GuestRecord &gu
   value.set("hypervisor", guest.hypervisor).set("phase", guest.up ? "up" : "starting");
   value.set("pid", guest.process.pid).set("start_time", guest.process.start_time);
   value.set("started", guest.started).set("boot_id", *boot);
+  if (guest.held) value.set("held", "export");
   if (guest.has_uuid) value.set("guest_uuid", guest.uuid);
   const std::string path = guest_directory(settings, guest.uuid);
   if (auto made = sys::make_dirs(path, 0700); !made) return made;

@@ -20,6 +20,7 @@ struct GuestRecord {
   bool up = false;         ///< false: a start has begun
   sys::Process process;    ///< of a guest that is a process
   bool has_uuid = false;   ///< its config gave it the instance's UUID
+  bool held = false;       ///< an export has paused it, and lets it go on
 };
 
 [[nodiscard]] std::string guest_directory(const config::Settings &settings, const std::string &uuid);

@@ -25,6 +25,12 @@ Result<void> let_go(const hypervisor::Guest &guest) {
       .with_hint(cat("'vbd instance start ", guest.name, "' lets it go on"));
 }
 
+/// Noted under RUN_DIR as well: a note on the storage alone makes no guest go on.
+Result<void> note_held(const Manager &manager, GuestRecord &noted, bool held) {
+  noted.held = held;
+  return write_guest(manager.settings, noted);
+}
+
 }  // namespace
 
 Result<void> hold_guest(const Manager &manager, Work &work, const std::function<Result<void>()> &meanwhile) {
@@ -43,10 +49,14 @@ Result<void> hold_guest(const Manager &manager, Work &work, const std::function<
   OperationRecord operation{"export", sys::now_rfc3339(), {}, false};
   operation.details[kHeldDetail] = "guest";
   if (auto begun = begin_operation(manager, work, std::move(operation)); !begun) return begun;
-  auto paused = hypervisor::tell_guest(guest, profile->commands.pause, {}, kFlush);
-  Result<void> done = paused ? meanwhile() : paused.error();
+  Result<void> done = note_held(manager, *noted, true);
+  if (done) {
+    auto paused = hypervisor::tell_guest(guest, profile->commands.pause, {}, kFlush);
+    done = paused ? meanwhile() : paused.error();
+  }
   if (auto gone_on = let_go(guest); !gone_on) return done ? gone_on : done;
-  auto ended = end_operation(manager, work);
+  auto ended = note_held(manager, *noted, false);
+  if (ended) ended = end_operation(manager, work);
   if (!done) return done;
   return ended ? signals.check() : ended;
 }
@@ -56,11 +66,12 @@ Result<void> release_held(const Manager &manager, const InstanceRecord &record) 
   std::optional<GuestRecord> noted;
   auto status = look(manager, record, noted);
   if (!status) return status.error();
-  if (!noted || status->state != hypervisor::GuestStatus::State::paused) return {};
+  if (!noted || !noted->held || status->state != hypervisor::GuestStatus::State::paused) return {};
   auto profile = profile_of(manager, *noted);
   if (!profile) return profile.error();
   log::warn(cat("instance ", record.name, ": its guest was held still by an export that was cut off"));
-  return let_go(guest_of(manager, *profile, *noted));
+  if (auto gone_on = let_go(guest_of(manager, *profile, *noted)); !gone_on) return gone_on;
+  return note_held(manager, *noted, false);
 }
 
 }  // namespace vbd::instance

@@ -16,6 +16,7 @@
 #include "manager/instance/settle.hpp"
 #include "manager/instance/sizes.hpp"
 #include "manager/instance/space.hpp"
+#include "manager/instance/witness.hpp"
 
 namespace vbd::instance {
 namespace {
@@ -224,7 +225,8 @@ Result<void> undo_making(const Manager &manager, Work &work) {
     if (auto gone = remove_created(manager.settings, work.site, file); !gone) return gone;
   }
   if (auto back = undo_adoptions(manager, work.site, work.record); !back) return back;
-  return end_operation(manager, work);
+  if (auto ended = end_operation(manager, work); !ended) return ended;
+  return drop_witness(manager.settings, work.record.uuid);
 }
 
 /// After a failure: which of the two steps the record on the disk is in decides.
@@ -258,6 +260,7 @@ Result<void> do_modify(const Manager &manager, Work &work, const Change &change,
   Result<void> done;
   if (!change.added.empty()) {
     done = begin_operation(manager, work, making(change));
+    if (done) done = witness_adoptions(manager, work.record, change.added);
     if (done) done = make_disks(manager, work, change);
   }
   if (done) {
@@ -266,6 +269,8 @@ Result<void> do_modify(const Manager &manager, Work &work, const Change &change,
     done = Catalog(manager.settings).write_record(work.site.directory.get(), after);
     if (done) {
       work.record = std::move(after);
+      if (auto gone = drop_witness(manager.settings, work.record.uuid); !gone)
+        log::warn(gone.error().message());
       return change.removed.empty() ? done : delete_files(manager, work, assume_unused);
     }
   }

@@ -175,10 +175,31 @@ Result<void> do_rename(const Manager &manager, const RenameSpec &spec,
   return done ? ended : done;
 }
 
+/// The note lies on the storage, where others may write: no name is given or taken by it unless this host's
+/// own pointer leads here, under the name that the directory has at this moment.
+Result<void> check_ours(const Manager &manager, const Work &work, const Names &names) {
+  const std::string &here = work.site.path;
+  const bool plain = check_instance_name(names.from) && check_instance_name(names.to) &&
+                     sys::dir_name(names.from_directory) == sys::dir_name(names.to_directory);
+  for (const auto &[name, directory] :
+       {std::pair(names.from, names.from_directory), std::pair(names.to, names.to_directory)}) {
+    if (!plain || directory != here) continue;
+    auto pointer = Catalog(manager.settings).pointer(name);
+    if (!pointer) return pointer.error();
+    if (*pointer && (*pointer)->uuid == work.record.uuid && (*pointer)->directory == here) return {};
+  }
+  return Error(kInterrupted,
+               cat(here, "/", kInstanceFile, ": says that a rename of ", text::printable(names.from), " to ",
+                   text::printable(names.to), " was cut off, and ", manager.settings.state_dir,
+                   " knows nothing of that; nothing was changed"),
+               "when nobody renames it, take 'operation' out of that file");
+}
+
 }  // namespace
 
 Result<void> settle_rename(const Manager &manager, Work &work) {
   const Names names = names_of(*work.record.operation);
+  if (auto ours = check_ours(manager, work, names); !ours) return ours;
   if (!has_moved(work, names)) return undo(manager, work, names);
   if (auto gone = detach_left(manager, work.record); !gone) return gone;
   auto record = Catalog(manager.settings).read_record(work.site.directory.get(), work.site.path);

@@ -156,6 +156,9 @@ Result<std::uint64_t> check_takeable(const Manager &manager, const LogicalId &id
   auto fd =
       sys::open_image_below(id.path, sys::resolve_allowed(manager.settings.allowed_dirs), sys::Access::read);
   if (!fd) return fd.error();
+  auto opened = sys::file_info(fd->get());
+  if (!opened) return opened.error().at(id.path);
+  if (opened->id != file) return Error(sys::kInUse, "somebody replaces it at this moment", "try again");
   auto holders = device::holders_of({manager.settings, manager.registry}, id);
   if (!holders) return holders.error();
   if (!holders->empty()) return Error(sys::kInUse, cat("attached for ", text::join(*holders, ", ")));

@@ -13,6 +13,7 @@
 #include "manager/instance/os_scripts.hpp"
 #include "manager/instance/reinstall.hpp"
 #include "manager/instance/rename.hpp"
+#include "manager/instance/witness.hpp"
 
 namespace vbd::instance {
 namespace {
@@ -148,6 +149,8 @@ Result<Work> open_work(const Manager &manager, const std::string &name) {
     return Error(kInterrupted, cat("instance ", name, ": ", record->operation->verb, " was interrupted"),
                  "try again");
   }
+  // Of one that was killed after its last word here.
+  if (auto gone = drop_witness(manager.settings, record->uuid); !gone) log::info(gone.error().message());
   return Work{std::move(*site), std::move(*record)};
 }
 

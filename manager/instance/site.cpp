@@ -10,6 +10,7 @@
 #include "manager/instance/adopt.hpp"
 #include "manager/instance/os_scripts.hpp"
 #include "manager/instance/storage.hpp"
+#include "manager/instance/witness.hpp"
 
 namespace vbd::instance {
 namespace {
@@ -184,6 +185,7 @@ Result<void> forget_site(const Manager &manager, Site &site, const InstanceRecor
     if (!taken) return taken.error();
     lock = std::move(*taken);
   }
+  if (auto gone = drop_witness(manager.settings, record.uuid); !gone) return gone;
   if (auto gone = catalog.remove_own_pointer(record); !gone) return gone;
   auto whole = remove_whole(manager.settings, site, record.uuid);
   if (!whole) return whole.error();
@@ -214,6 +216,7 @@ Result<void> undo_add(const Manager &manager, Site &site, const InstanceRecord &
     if (!taken) return taken.error();
     lock = std::move(*taken);
   }
+  if (auto gone = drop_witness(manager.settings, record.uuid); !gone) return gone;
   if (auto gone = catalog.remove_own_pointer(record); !gone) return gone;
   if (auto gone = sys::unlink_at(site.directory.get(), kInstanceFile); !gone) return gone;
   const bool made_lock =
