@@ -8,6 +8,7 @@
 #include "core/sys/components.hpp"
 #include "core/sys/files.hpp"
 #include "core/sys/move.hpp"
+#include "core/sys/take_file.hpp"
 #include "manager/instance/site.hpp"
 
 namespace vbd::backup {
@@ -30,11 +31,11 @@ Content content_of(const InstanceRecord &record, const ExportSpec &spec) {
 }
 
 /// What the image holds now, its blocks shared: goes with its descriptor.
-Result<sys::Fd> snapshot_of(int image, const InstanceRecord &record, const Job &job) {
+Result<sys::Fd> snapshot_of(const Manager &manager, int image, const InstanceRecord &record, const Job &job) {
   const Error cannot(kCannotSnapshot,
                      cat(job.path, ": in use, and its filesystem can't make a snapshot of a file"),
                      "stop the instance first; xfs and btrfs share blocks of files (reflink)");
-  auto directory = sys::open_directory(record.directory);
+  auto directory = sys::open_dir_below(record.directory, sys::resolve_allowed(manager.settings.allowed_dirs));
   if (!directory) return directory.error();
   auto snapshot = sys::open_nameless(directory->get());
   if (!snapshot) return snapshot.error().at(record.directory);
@@ -53,7 +54,7 @@ Result<sys::Fd> open_source(const Manager &manager, const InstanceRecord &record
   auto file =
       sys::open_image_below(job.path, sys::resolve_allowed(manager.settings.allowed_dirs), sys::Access::read);
   if (!file) return file;
-  if (!unused) return snapshot_of(file->get(), record, job);
+  if (!unused) return snapshot_of(manager, file->get(), record, job);
   if (auto locked = sys::lock_image(file->get(), sys::ImageLockMode::stable, job.path); !locked)
     return locked.error();
   return file;
@@ -61,10 +62,10 @@ Result<sys::Fd> open_source(const Manager &manager, const InstanceRecord &record
 
 /// Blocks are shared where the filesystem can; then the file is only read, for its digest.
 Result<Moved> move_file(const Job &job, int to, const Watch &watch) {
-  auto source = file_source(job.image->fd());
-  if (!source) return source.error();
   auto cloned = sys::clone_whole(job.image->fd(), to);
   if (!cloned) return cloned.error();
+  auto source = file_source(*cloned ? to : job.image->fd());  // the digest is of what is kept
+  if (!source) return source.error();
   const auto sink = *cloned ? no_sink() : file_sink(to);
   return transfer(**source, *sink, watch);
 }
@@ -75,7 +76,7 @@ Result<Moved> convert(const Manager &manager, const NewExport &made, const Watch
   const image::CopySpec spec{{job.filetype, {}, job.disk->size, true, {}}, false};
   auto copied = image::copy(manager.registry, *job.image, made.directory(), job.dump, path, spec, watch);
   if (!copied) return copied.error();
-  auto file = sys::open_image_anywhere(path, sys::Access::read);
+  auto file = sys::open_regular_at(made.directory(), job.dump, path, sys::Access::read);
   if (!file) return file.error();
   auto source = file_source(file->get());
   if (!source) return source.error();

@@ -2,6 +2,7 @@
 // import: an add whose disks are filled before the instance appears. What a killed run leaves is an
 // interrupted add, which the next command undoes.
 #include "core/base/log.hpp"
+#include "core/base/size.hpp"
 #include "core/base/text.hpp"
 #include "core/sys/bulk.hpp"
 #include "core/sys/files.hpp"
@@ -44,6 +45,23 @@ bool is_flat(const plugin::Plugin &plugin) {
   return found != plugin.note().properties.end() && found->second == "1";
 }
 
+/// The very file that the digest is of, as an image.
+Result<std::unique_ptr<image::OpenImage>> open_converted(const Manager &manager, const std::string &directory,
+                                                         const Dump &dump) {
+  const std::string path = cat(directory, "/", dump.name);
+  auto info = image::verify_declared(manager.registry, *dump.converted_from, dump.file.get(), path);
+  if (!info) return info.error();
+  if (!info->references.empty())
+    return Error(kDamaged, cat(dump.name, ": refers to another file, which is not in the export"));
+  auto file = sys::duplicate(dump.file.get());
+  if (!file) return file.error();
+  auto image = image::OpenImage::open(manager.registry, manager.settings, *dump.converted_from,
+                                      std::move(*file), path);
+  if (!image || (*image)->size() <= dump.size) return image;
+  return Error(kDamaged,
+               cat(dump.name, ": a disk of ", (*image)->size(), " bytes, more than the export says"));
+}
+
 /// A filetype's image, as one of another filetype: read once for the digest of its file, then through its
 /// filetype.
 Result<std::unique_ptr<image::OpenImage>> open_checked(const Manager &manager, const std::string &directory,
@@ -54,18 +72,7 @@ Result<std::unique_ptr<image::OpenImage>> open_checked(const Manager &manager, c
   auto moved = transfer(**source, *nothing, watch);
   if (!moved) return moved.error();
   if (auto good = check_digest(dump, *moved); !good) return good.error();
-  const std::string path = cat(directory, "/", dump.name);
-  auto info = image::verify_declared(manager.registry, *dump.converted_from, dump.file.get(), path);
-  if (!info) return info.error();
-  if (!info->references.empty())
-    return Error(kDamaged, cat(dump.name, ": refers to another file, which is not in the export"));
-  auto file = sys::open_image_anywhere(path, sys::Access::read);
-  if (!file) return file.error();
-  auto image = image::OpenImage::open(manager.registry, manager.settings, *dump.converted_from,
-                                      std::move(*file), path);
-  if (!image || (*image)->size() <= dump.size) return image;
-  return Error(kDamaged,
-               cat(dump.name, ": a disk of ", (*image)->size(), " bytes, more than the export says"));
+  return open_converted(manager, directory, dump);
 }
 
 /// Into an image that is empty so far.
@@ -147,10 +154,10 @@ Result<void> bring_image(const Manager &manager, const instance::Site &site, con
   if (!ownership) return ownership.error();
   auto file = sys::TempFile::create(site.directory.get(), disk.file, *ownership);
   if (!file) return file.error();
-  auto source = file_source(dump.file.get());
-  if (!source) return source.error();
   auto cloned = sys::clone_whole(dump.file.get(), file->fd());
   if (!cloned) return cloned.error();
+  auto source = file_source(*cloned ? file->fd() : dump.file.get());  // the digest is of what is kept
+  if (!source) return source.error();
   const auto sink = *cloned ? no_sink() : file_sink(file->fd());
   auto moved = transfer(**source, *sink, watch);
   if (!moved) return moved.error();
@@ -190,11 +197,51 @@ Result<std::vector<plugin::Plugin *>> load_plugins(const Manager &manager, const
   return plugins;
 }
 
+/// The bytes that a dump stores; of one that is packed, unpacked: found without unpacking it.
+Result<std::uint64_t> stored_in(const Manager &manager, const ImportPlan &plan, const Dump &dump) {
+  if (dump.converted_from) {
+    auto image = open_converted(manager, plan.source.path, dump);
+    if (!image) return image.error();
+    return stored_bytes(*image_source(**image));
+  }
+  Result<void> failed;
+  const auto source = source_of(dump, failed);
+  if (!source) return failed.error();
+  return stored_bytes(*source);
+}
+
+/// Before the first byte is written. A small file may hold a large disk; only when it may not fit it is
+/// looked at more closely. An image that is taken as it is may come without a copy.
+Result<void> check_room(const Manager &manager, const instance::Site &site, const ImportPlan &plan) {
+  auto filesystem = sys::filesystem_info(site.directory.get());
+  if (!filesystem) return filesystem.error().at(site.path);
+  std::uint64_t most = 0, least = 0;
+  std::vector<const Dump *> dumps;
+  for (const auto &dump : plan.dumps) {
+    if (dump.name.empty() || takes_file(dump)) continue;
+    dumps.push_back(&dump);
+    const std::uint64_t length = dump.converted_from ? dump.size : dump.length;
+    most = length > UINT64_MAX - most ? UINT64_MAX : most + length;
+  }
+  if (most <= filesystem->free_bytes) return {};
+  for (const Dump *dump : dumps) {
+    auto stored = stored_in(manager, plan, *dump);
+    if (!stored) return stored.error().at(plan.source.path);
+    least += *stored;
+  }
+  if (least <= filesystem->free_bytes) return {};
+  return Error(sys::kNoSpace,
+               cat(site.path, ": the dumps hold ", format_size(least), ", and its filesystem has ",
+                   format_size(filesystem->free_bytes), " free; nothing was written"),
+               "make room, or give another path in -t");
+}
+
 Result<void> fill(const Manager &manager, const instance::Site &site, const InstanceRecord &record,
                   const ImportPlan &plan, const Watch &watch) {
   if (plan.definition) return fill_by_scripts(manager, site, record, plan, watch);
   auto plugins = load_plugins(manager, record, plan);
   if (!plugins) return plugins.error();
+  if (auto room = check_room(manager, site, plan); !room) return room;
   auto done = in_parallel(plan.dumps.size(), watch, [&](std::size_t i, const Watch &part) {
     const Dump &dump = plan.dumps[i];
     if (dump.name.empty()) return Result<void>();

@@ -6,6 +6,7 @@
 #include "core/base/size.hpp"
 #include "core/base/text.hpp"
 #include "core/sys/files.hpp"
+#include "core/sys/take_file.hpp"
 #include "manager/hypervisor/profile.hpp"
 
 namespace vbd::backup {
@@ -13,16 +14,17 @@ namespace {
 
 using text::cat;
 
-/// A regular file of the export, no link. Its directory was opened by whoever named it.
+/// A regular file of the export, no link, opened once: what is looked at is what is used.
 Result<sys::Fd> open_dump(const Export &source, const std::string &name) {
   const std::string path = cat(source.path, "/", name);
-  auto info = sys::file_info_at(source.directory.get(), name);
-  if (!info) {
-    if (!info.error().is(sys::kNotFound)) return info.error().at(source.path);
+  auto file = sys::open_regular_at(source.directory.get(), name, path, sys::Access::read);
+  if (file) return file;
+  const Error &error = file.error();
+  if (error.is(sys::kNotFound))
     return Error(kDamaged, cat(path, ": missing, though ", kDescriptionFile, " names it"));
-  }
-  if (!info->is_regular()) return Error(kDamaged, cat(path, ": not a regular file"));
-  return sys::open_image_anywhere(path, sys::Access::read);
+  if (error.is(sys::kSymlink) || error.is(sys::kNotRegular))
+    return Error(kDamaged, cat(path, ": not a regular file"));
+  return error;
 }
 
 /// An option of one kind of plugin, for the words of --disk.

@@ -158,6 +158,17 @@ class PipeSource final : public Source {
 
 }  // namespace
 
+Result<std::uint64_t> stored_bytes(Source &source) {
+  std::uint64_t sum = 0;
+  for (;;) {
+    auto part = source.next();
+    if (!part) return part.error();
+    if (!*part) return sum;
+    if ((*part)->stored.empty()) sum += (*part)->length;
+    for (const Stretch &stretch : (*part)->stored) sum += stretch.end - stretch.begin;
+  }
+}
+
 std::unique_ptr<Source> image_source(const image::OpenImage &image) {
   return std::make_unique<ImageSource>(image);
 }

@@ -44,6 +44,8 @@ class Source {
   /// What progress is measured against: bytes; 0: not known.
   [[nodiscard]] virtual std::uint64_t expected() const { return length(); }
 };
+/// All bytes of the parts that it still gives, none loaded.
+[[nodiscard]] Result<std::uint64_t> stored_bytes(Source &source);
 /// `image` must outlive it.
 [[nodiscard]] std::unique_ptr<Source> image_source(const image::OpenImage &image);
 /// A file's bytes; holes are not read. Borrows the descriptor.

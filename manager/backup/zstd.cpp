@@ -9,6 +9,7 @@
 
 #include "core/base/text.hpp"
 #include "core/sys/bulk.hpp"
+#include "core/sys/components.hpp"
 #include "manager/backup/ini.hpp"
 #include "manager/backup/transfer.hpp"
 
@@ -118,8 +119,9 @@ class ZstdSource final : public Source {
     if (used_ > 0) std::memmove(buffer_.data(), buffer_.data() + used_, end_ - used_);
     end_ -= used_;
     used_ = 0;
-    auto got = sys::read_full(fd_, buffer_.data() + end_, buffer_.size() - end_);
+    auto got = sys::read_at(fd_, buffer_.data() + end_, buffer_.size() - end_, read_);
     if (!got) return got.error();
+    read_ += *got;
     end_ += *got;
     over_ = end_ < buffer_.size();
     return {};
@@ -143,6 +145,7 @@ class ZstdSource final : public Source {
 
   int fd_;
   std::uint64_t length_, at_ = 0;
+  std::uint64_t read_ = 0;  // of the file: another source may be reading it too
   std::string name_;
   Bytes buffer_, zeros_;
   std::size_t used_ = 0, end_ = 0;  // of buffer_: what is not taken yet

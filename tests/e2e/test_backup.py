@@ -408,6 +408,30 @@ class Foreign(Backup):
                 self.assertEqual([n["link"] for n in info["nics"]], [] if name == "given" else ["br1" if name == "trusted" else None])
 
 
+class Room(Backup):
+    def test_a_small_dump_of_a_large_disk(self):
+        """200 KB may unpack to gigabytes: room is looked at before anything is written."""
+        if os.geteuid() != 0 or not support.have("mkfs.ext4"):
+            return support.skip(self.id(), "needs root and mkfs.ext4")
+        self.add("web1", "size=256M")
+        with open(self.image("web1"), "r+b") as f:
+            for _ in range(256):
+                f.write(b"\1" * MiB)
+        self.vbd("backup", "export", "--zstd", "web1")
+        self.vbd("instance", "remove", "--yes", "web1")
+        self.assertLess(os.path.getsize(os.path.join(self.exports, "web1", "sda.raw.zst")), MiB)
+        disk = self.mount_storage(128 * MiB, "mkfs.ext4", "-q", "-F", "-m", "0")
+        before = os.stat(disk).st_blocks
+        self.assertIn("nothing was written", self.fails(1, "io.no_space", "backup", "import", "web1"))
+        self.assertLess((os.stat(disk).st_blocks - before) * 512, 8 * MiB)
+        self.assertEqual([n for n in os.listdir(self.storage) if n != "lost+found"], [])
+        # What holds little fits, however large its disk is.
+        self.add("web2", "size=4G")
+        self.scribble(self.image("web2"), 4 * GiB, spots=2)
+        self.vbd("backup", "export", "--zstd", "web2")
+        self.vbd("backup", "import", "--src-dir", "web2", "web3")
+
+
 class FromGaneti(Backup):
     def test_import(self):
         data = random.Random(3).randbytes(MiB) + bytes(MiB)
