@@ -128,8 +128,8 @@ Result<Outcome> init(Session &session) {
 
 Result<std::vector<instance::Problem>> find_problems(Session &session) {
   const bool repair = session.args().has("repair");
-  auto problems =
-      instance::verify(session.manager(), repair, session.args().has("rebuild"), session.dry_run());
+  auto problems = instance::verify(session.manager(), repair, session.args().has("rebuild"),
+                                   session.dry_run(), session.args().has("trust-parameters"));
   if (!problems) return problems;
   const auto leftovers = device::scan(session.device(), repair && !session.dry_run());
   if (!leftovers) return leftovers.error();
@@ -195,6 +195,8 @@ constexpr OptionSpec kInitOptions[] = {
 constexpr OptionSpec kVerifyOptions[] = {
     {"--repair", Takes::nothing, "", "finish or undo what killed runs left"},
     {"--rebuild", Takes::nothing, "", "find instances again from their directories"},
+    {"--trust-parameters", Takes::nothing, "",
+     "with --rebuild: also those whose parameters may name things of this host"},
 };
 constexpr std::string_view kInitExamples[] = {"vbd cluster init",
                                               "vbd cluster init --file-storage-dir /srv/images"};

@@ -68,6 +68,11 @@ struct RegisterSpec {
 [[nodiscard]] Result<FromOutside> register_directory(const Manager &manager, const RegisterSpec &spec,
                                                      bool dry_run);
 
+/// kForeignWords when this instance.yaml, which this host does not know, has parameters that may name
+/// something of it.
+inline constexpr ErrorKind kForeignWords{"instance.foreign_parameters", Exit::refused};
+[[nodiscard]] Result<void> check_names_nothing_here(const Manager &manager, const InstanceRecord &record);
+
 struct ActiveDisk {
   std::size_t index = 0;
   LogicalId id;

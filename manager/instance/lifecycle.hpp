@@ -115,7 +115,8 @@ struct Problem {
   std::string where, what;
   bool repaired = false;
 };
+/// With `rebuild` only instances whose parameters name nothing of this host, or, with `trust`, all.
 [[nodiscard]] Result<std::vector<Problem>> verify(const Manager &manager, bool repair, bool rebuild,
-                                                  bool dry_run);
+                                                  bool dry_run, bool trust = false);
 
 }  // namespace vbd::instance

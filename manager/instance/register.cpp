@@ -45,9 +45,14 @@ Others find_others(const std::vector<Entry> &entries, const InstanceRecord &reco
 
 /// A record that this host did not know: its words are not those of this host's operators.
 Result<void> narrow(const Manager &manager, const RegisterSpec &spec, Registration &plan) {
+  const AddSpec &given = spec.given;
+  const bool nothing = plan.record.backend.empty() && plan.record.hypervisor.empty() &&
+                       plan.record.os_parameters.empty() && plan.record.nics.empty() &&
+                       given.backend.empty() && given.hypervisor.empty() && given.os_parameters.empty() &&
+                       given.nics.empty();
+  if (nothing) return {};
   auto profile = hypervisor::load_profile(manager.settings.hypervisor, manager.profile_dirs);
   if (!profile) return profile.error();
-  const AddSpec &given = spec.given;
   if (auto good = hypervisor::check_parameters(*profile, given.backend, "-B"); !good) return good;
   if (auto good = hypervisor::check_parameters(*profile, given.hypervisor, "-H"); !good) return good;
   const InstanceRecord before = plan.record;
@@ -148,6 +153,22 @@ Result<void> do_register(const Catalog &catalog, const Site &site, const Registr
 }
 
 }  // namespace
+
+Result<void> check_names_nothing_here(const Manager &manager, const InstanceRecord &record) {
+  Registration plan{record, {}, false, false, {}, {}};
+  RegisterSpec spec;
+  if (auto narrowed = narrow(manager, spec, plan); !narrowed) return narrowed;
+  std::vector<std::string> names;
+  for (const auto &word : plan.brought.left_out) {
+    if (word.reason == "host")
+      names.push_back(text::printable(cat(word.option, " ", word.name, "=", word.value)));
+  }
+  if (names.empty()) return {};
+  return Error(kForeignWords, cat("its parameters may name things of this host: ", text::join(names, ", "),
+                                  "; '--rebuild --trust-parameters' "
+                                  "takes them, 'vbd instance register ",
+                                  record.directory, "' leaves them out"));
+}
 
 Result<FromOutside> register_directory(const Manager &manager, const RegisterSpec &spec, bool dry_run) {
   const std::string &as = spec.as;

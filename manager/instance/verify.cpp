@@ -11,6 +11,7 @@
 #include "core/image/image.hpp"
 #include "core/sys/files.hpp"
 #include "core/sys/host.hpp"
+#include "manager/instance/disks.hpp"
 #include "manager/instance/guest_record.hpp"
 #include "manager/instance/live.hpp"
 #include "manager/instance/settle.hpp"
@@ -24,12 +25,13 @@ using text::cat;
 
 class Verify {
  public:
-  Verify(const Manager &manager, bool repair, bool rebuild, bool dry_run)
+  Verify(const Manager &manager, bool repair, bool rebuild, bool dry_run, bool trust)
       : manager_(manager),
         settings_(manager.settings),
         catalog_(manager.settings),
         repair_(repair && !dry_run),
-        rebuild_(rebuild && !dry_run) {}
+        rebuild_(rebuild && !dry_run),
+        trust_(trust) {}
 
   Result<std::vector<Problem>> run();
 
@@ -50,7 +52,7 @@ class Verify {
   const Manager &manager_;
   const config::Settings &settings_;
   Catalog catalog_;
-  bool repair_, rebuild_;
+  bool repair_, rebuild_, trust_;
   std::map<std::string, std::string> known_uuids_, known_names_;  ///< -> directory
   std::set<std::string> known_directories_;
   std::set<std::string> readable_uuids_;
@@ -185,7 +187,12 @@ void Verify::check_orphan(const std::string &path, const InstanceRecord &record)
   known_directories_.insert(path);
   known_uuids_[record.uuid] = path;
   report(path, cat("instance ", record.name, " is not known on this host (--rebuild)"), rebuild_,
-         [&] { return catalog_.write_pointer(record); });
+         [&]() -> Result<void> {
+           if (!trust_) {
+             if (auto plain = check_names_nothing_here(manager_, record); !plain) return plain;
+           }
+           return catalog_.write_pointer(record);
+         });
   check_instance(record);
 }
 
@@ -254,8 +261,9 @@ Result<std::vector<Problem>> Verify::run() {
 
 }  // namespace
 
-Result<std::vector<Problem>> verify(const Manager &manager, bool repair, bool rebuild, bool dry_run) {
-  return Verify(manager, repair, rebuild, dry_run).run();
+Result<std::vector<Problem>> verify(const Manager &manager, bool repair, bool rebuild, bool dry_run,
+                                    bool trust) {
+  return Verify(manager, repair, rebuild, dry_run, trust).run();
 }
 
 }  // namespace vbd::instance

@@ -408,6 +408,19 @@ class Foreign(Backup):
                 self.assertEqual([n["link"] for n in info["nics"]], [] if name == "given" else ["br1" if name == "trusted" else None])
 
 
+class Rebuild(Backup):
+    def test_a_foreign_directory_brings_no_bootloader(self):
+        self.add("web1", "size=1M", more=("-H", "bootloader_path=/tmp/evil", "--net", "0"))
+        self.add("web2", "size=1M", more=("-B", "memory=256"))
+        for name in ("web1", "web2"):
+            os.unlink(os.path.join(self.state, "instances", name + ".yaml"))
+        out = self.vbd("cluster", "verify", "--rebuild", rc=1).stdout
+        self.assertIn("its parameters may name things of this host: -H bootloader_path=/tmp/evil; ", out)
+        self.assertEqual([i["name"] for i in self.vbd_json("instance", "list")["instances"]], ["web2"])
+        self.vbd("cluster", "verify", "--rebuild", "--trust-parameters", rc=None)
+        self.assertEqual(self.vbd_json("instance", "info", "web1")["hypervisor"], {"bootloader_path": "/tmp/evil"})
+
+
 class Room(Backup):
     def test_a_small_dump_of_a_large_disk(self):
         """200 KB may unpack to gigabytes: room is looked at before anything is written."""
