@@ -121,7 +121,12 @@ Result<void> do_add(const Manager &manager, const AddSpec &spec, const AddPlan &
   if (done && begun->plan.definition)
     done = run_install(manager, begun->site, begun->record, *begun->plan.definition, false);
   if (done) done = Catalog(manager.settings).write_record(begun->site.directory.get(), begun->plan.record);
-  if (done) return drop_witness(manager.settings, begun->record.uuid);
+  if (done) {
+    // The instance is complete; the next verb drops it.
+    auto gone = drop_witness(manager.settings, begun->record.uuid);
+    if (!gone) log::warn(gone.error().message());
+    return {};
+  }
   auto undone = undo_add(manager, begun->site, begun->record, NamesLock::wanted);
   if (!undone) log::error(cat("instance ", spec.name, ": left interrupted: ", undone.error().message()));
   return done;
