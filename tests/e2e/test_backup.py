@@ -455,7 +455,7 @@ class FromGaneti(Backup):
         self.assertEqual(info["hypervisor"], {"kernel_args": "ro 100%"})
         self.assertEqual((info["os"], info["os_parameters"]), (None, {}))  # of no definition
         self.assertEqual([(n["mac"], n["mode"], n["link"]) for n in info["nics"]],
-                         [("aa:00:00:9e:4a:38", "bridged", "br0")])
+                         [("aa:00:00:9e:4a:38", "bridged", None)])
         self.assertEqual([(d["logical_id"][1], d["size"]) for d in info["disks"]], [("FT_RAW", 2 * MiB)])
         with open(self.image("inst1.example.com"), "rb") as f:
             self.assertEqual(f.read(), data)
