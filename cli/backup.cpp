@@ -9,6 +9,7 @@
 #include "cli/report/report.hpp"
 #include "cli/session.hpp"
 #include "cli/terminal.hpp"
+#include "cli/vet_words.hpp"
 #include "core/base/text.hpp"
 
 namespace vbd::cli {
@@ -62,7 +63,8 @@ Result<Outcome> import_instance(Session &session) {
   const auto spec = import_spec(session.args(), session.settings());
   if (!spec) return spec.error();
   Progress progress(session, "import", text::cat("importing ", text::printable(spec->add.name)));
-  const auto steps = backup::import_instance(session.manager(), *spec, session.dry_run(), progress.watch());
+  const auto steps =
+      backup::import_instance(session.vetting_manager(), *spec, session.dry_run(), progress.watch());
   if (!steps) return steps.error();
   return report::from_outside(session.json(), *steps, session.dry_run(),
                               text::cat("instance ", spec->add.name, ": imported"));
@@ -140,6 +142,8 @@ constexpr OptionSpec kImportOptions[] = {
     {"--trust-parameters", Takes::nothing, "",
      "take all parameters and cards of the export, also those that may name things of this host"},
     {"--no-start", Takes::nothing, "", "accepted; an imported instance is not started"},
+    kRepairTaken,
+    kUnchecked,
 };
 constexpr std::string_view kImportExamples[] = {
     "vbd backup import web1",

@@ -6,6 +6,7 @@
 #include "cli/parser.hpp"
 #include "cli/report/report.hpp"
 #include "cli/session.hpp"
+#include "cli/vet_words.hpp"
 #include "core/base/log.hpp"
 #include "core/base/text.hpp"
 #include "core/sys/files.hpp"
@@ -40,9 +41,11 @@ Result<device::AttachSpec> attach_spec(Session &session) {
   const auto block_size = number_of(session, "block-size", "512");
   if (!block_size) return block_size.error();
   const bool read_only = session.args().has("read-only");
-  return device::AttachSpec{*std::move(id), session.args().value("holder", "cli"),
-                            read_only,      *std::move(options),
-                            *block_size,    session.dry_run()};
+  device::AttachSpec spec{*std::move(id), session.args().value("holder", "cli"),
+                          read_only,      *std::move(options),
+                          *block_size,    session.dry_run()};
+  spec.vetting = session.vetting().word;
+  return spec;
 }
 
 Result<Outcome> attach(Session &session) {
@@ -53,7 +56,10 @@ Result<Outcome> attach(Session &session) {
   const auto attachment = logged(step, session.dry_run(), device::attach(session.device(), *spec));
   if (!attachment) return attachment.error();
   if (!session.dry_run()) return report::attachment(session.json(), spec->id, *attachment);
-  return report::plan(session.json(), {step}, true, "");
+  instance::Plan plan = {step};
+  if (const std::string vetting = instance::vetting_line(session.vetting_manager()); !vetting.empty())
+    plan.insert(plan.begin(), vetting);
+  return report::plan(session.json(), plan, true, "");
 }
 
 Result<Outcome> detach(Session &session) {
@@ -99,13 +105,14 @@ Result<device::MountRequest> mount_request(Session &session) {
   const auto partition = number_of(session, "partition", "0");
   if (!partition) return partition.error();
   return device::MountRequest{*std::move(id), sys::absolute_path(session.args().value("DIR")), *partition,
-                              session.args().has("read-only")};
+                              session.args().has("read-only"), session.vetting().word};
 }
 
 /// What mount does, step by step; attaching is tried dry, for that is where it can be refused.
 Result<Outcome> plan_mount(Session &session, const device::MountRequest &request) {
-  const device::AttachSpec spec{
-      request.id, text::cat("mount:", request.directory), request.read_only, {}, 512, true};
+  device::AttachSpec spec{request.id, text::cat("mount:", request.directory), request.read_only, {}, 512,
+                          true};
+  spec.vetting = request.vetting;
   if (const auto checked = device::attach(session.device(), spec); !checked) return checked.error();
   const std::string part = request.partition == 0 ? "" : text::cat("partition ", request.partition, " of ");
   return report::plan(
@@ -153,6 +160,8 @@ constexpr OptionSpec kAttachOptions[] = {
     {"--block-size", Takes::value, "BYTES", "logical block size of the device (default: 512)"},
     kOption,
     kHolder,
+    kRepairTaken,
+    kUnchecked,
 };
 constexpr OptionSpec kDetachOptions[] = {kHolder};
 constexpr OptionSpec kRenderOptions[] = {
@@ -164,6 +173,8 @@ constexpr OptionSpec kRenderOptions[] = {
 constexpr OptionSpec kMountOptions[] = {
     {"--partition", Takes::value, "N", "mount partition N; default: the whole disk"},
     {"--read-only", Takes::nothing, "", "read-only device, no journal is replayed: the image stays as it is"},
+    kRepairTaken,
+    kUnchecked,
 };
 
 constexpr std::string_view kAttachExamples[] = {
@@ -184,7 +195,8 @@ constexpr std::string_view kUmountExamples[] = {
 
 constexpr VerbSpec kVerbs[] = {
     {"attach", "make a block device of a disk and print its node",
-     "Makes a block device of a disk, or finds the one that is there, and prints its node and nothing else.",
+     "Makes a block device of a disk, or finds the one that is there, and prints its node and nothing else.\n"
+     "An image that is new here, or that others changed meanwhile, is checked whole first.",
      kAttachOptions, kId, kAttachExamples, true, false, attach},
     {"detach", "take the block device away",
      "Drops the holder; the device goes with the last one. Detached already: fine.", kDetachOptions, kId,

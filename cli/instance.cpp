@@ -9,6 +9,7 @@
 #include "cli/report/report.hpp"
 #include "cli/session.hpp"
 #include "cli/terminal.hpp"
+#include "cli/vet_words.hpp"
 #include "core/base/log.hpp"
 #include "core/base/text.hpp"
 #include "manager/instance/live.hpp"
@@ -32,7 +33,7 @@ Result<instance::Plan> start_added(Session &session, const std::string &name) {
 Result<Outcome> add(Session &session) {
   const auto spec = add_spec(session.args(), session.settings());
   if (!spec) return spec.error();
-  const auto steps = instance::add(session.manager(), *spec, session.dry_run());
+  const auto steps = instance::add(session.vetting_manager(), *spec, session.dry_run());
   if (!steps) return steps.error();
   auto all = *steps;
   bool started = false;
@@ -95,6 +96,8 @@ constexpr OptionSpec kAddOptions[] = {
     {"--no-start", Takes::nothing, "",
      "do not start the instance; a host without the hypervisor never starts it"},
     {"--no-name-check,--no-ip-check", Takes::nothing, "", "accepted; vbd looks up no names and no addresses"},
+    kRepairTaken,
+    kUnchecked,
 };
 constexpr ArgumentSpec kNewName[] = {{"NAME", "the new instance's name"}};
 constexpr ArgumentSpec kName[] = {{"NAME", "an instance", true, Meaning::instance}};
@@ -119,7 +122,7 @@ constexpr VerbSpec kVerbs[] = {
     {"add", "add an instance: make its images, or take those that are there",
      "Adds an instance: makes its images, or with reuse takes those that its directory holds.\n"
      "SIZE: a number of MiB, or with a suffix m, g, t. The images are DIR/sda, DIR/sdb, ...;\n"
-     "DIR is path= or FILE_STORAGE_DIR/NAME.",
+     "DIR is path= or FILE_STORAGE_DIR/NAME. Images that are taken (reuse, adopt=) are checked whole.",
      kAddOptions, kNewName, kAddExamples, true, false, add},
     {"remove", "remove an instance and its images",
      "Removes an instance and the images that it lists, reused ones too. Asks on a terminal; elsewhere --yes "

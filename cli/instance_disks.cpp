@@ -3,6 +3,7 @@
 #include "cli/instance_verbs.hpp"
 #include "cli/report/report.hpp"
 #include "cli/session.hpp"
+#include "cli/vet_words.hpp"
 #include "core/base/size.hpp"
 #include "core/base/text.hpp"
 #include "manager/instance/disks.hpp"
@@ -40,7 +41,7 @@ json::Value activated_json(const std::string &name, const instance::Activated &a
 
 Result<Outcome> activate_disks(Session &session) {
   const std::string name = session.args().value("NAME");
-  const auto active = instance::activate_disks(session.manager(), name, session.dry_run());
+  const auto active = instance::activate_disks(session.vetting_manager(), name, session.dry_run());
   if (!active) return active.error();
   if (session.dry_run()) return report::plan(session.json(), active->plan, true, "");
   std::string out;
@@ -80,6 +81,7 @@ constexpr OptionSpec kGrowOptions[] = {
 };
 constexpr std::string_view kGrowExamples[] = {"vbd instance grow-disk web1 0 5G",
                                               "vbd instance grow-disk --absolute web1 sdb 100G"};
+constexpr OptionSpec kActivateOptions[] = {kRepairTaken, kUnchecked};
 constexpr std::string_view kActivateExamples[] = {"vbd instance activate-disks web1"};
 constexpr OptionSpec kDeactivateOptions[] = {
     {"-f,--force", Takes::nothing, "",
@@ -120,8 +122,8 @@ VerbSpec instance_activate_disks_verb() {
       "activate-disks",
       "attach the disks of an instance that does not run",
       "Attaches every disk, and prints NODE:disk/N:DEVICE for each. When one can't be attached, none of the\n"
-      "others stays.",
-      {},
+      "others stays. An image that others changed meanwhile is checked first.",
+      instance_disks_file::kActivateOptions,
       instance_disks_file::kName,
       instance_disks_file::kActivateExamples,
       true,

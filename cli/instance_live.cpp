@@ -7,6 +7,7 @@
 #include "cli/report/report.hpp"
 #include "cli/session.hpp"
 #include "cli/terminal.hpp"
+#include "cli/vet_words.hpp"
 #include "core/base/text.hpp"
 #include "manager/instance/live.hpp"
 
@@ -70,7 +71,8 @@ bool may_run(const Entry &entry) {
 
 Result<Outcome> start(Session &session) {
   return for_each(session, should_start, "running", [&](const std::string &name) {
-    return instance::start(session.manager(), {name, session.args().has("paused")}, session.dry_run());
+    return instance::start(session.vetting_manager(), {name, session.args().has("paused")},
+                           session.dry_run());
   });
 }
 
@@ -117,6 +119,8 @@ constexpr OptionSpec kStartOptions[] = {
     {"--all", Takes::nothing, "",
      "every instance that was started and not stopped, as after a restart of the host"},
     {"--paused", Takes::nothing, "", "the guest waits; 'start' again lets it run"},
+    kRepairTaken,
+    kUnchecked,
 };
 constexpr OptionSpec kStopOptions[] = {
     {"--all", Takes::nothing, "", "every instance that runs"},
@@ -138,7 +142,7 @@ constexpr std::string_view kRebootExamples[] = {"vbd instance reboot web1",
                                                 "vbd instance reboot --force web1"};
 constexpr std::string_view kStartDetails =
     "Gives the disks to the guest and starts it. Fine when it runs already; one that is paused goes on.\n"
-    "When something fails all of it is undone.";
+    "An image that others changed meanwhile is checked first. When something fails all of it is undone.";
 constexpr std::string_view kStopDetails =
     "Asks the guest to shut down and waits for it; then takes its disks back. Without --force a guest that "
     "does\n"

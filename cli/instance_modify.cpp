@@ -7,6 +7,7 @@
 #include "cli/report/report.hpp"
 #include "cli/session.hpp"
 #include "cli/terminal.hpp"
+#include "cli/vet_words.hpp"
 #include "core/base/text.hpp"
 #include "manager/instance/disks.hpp"
 
@@ -27,7 +28,7 @@ Result<void> confirm_loss(Session &session, const instance::ModifySpec &spec) {
         text::cat(what, ": a disk would be deleted; not confirmed, for there is no terminal to ask on"),
         "add --yes"};
   }
-  const auto steps = instance::modify(session.manager(), spec, true);
+  const auto steps = instance::modify(session.vetting_manager(), spec, true);
   if (!steps) return steps.error();
   for (const std::string &step : *steps) write_stderr(text::printable(step) + "\n");
   if (ask(text::cat("Change instance ", text::printable(spec.name), "? [y/N] "))) return {};
@@ -44,7 +45,7 @@ Result<Outcome> modify(Session &session) {
   if (!session.dry_run()) {
     if (auto confirmed = confirm_loss(session, spec); !confirmed) return confirmed.error();
   }
-  const auto steps = instance::modify(session.manager(), spec, session.dry_run());
+  const auto steps = instance::modify(session.vetting_manager(), spec, session.dry_run());
   if (!steps) return steps.error();
   return report::plan(session.json(), *steps, session.dry_run(),
                       text::cat("instance ", spec.name, ": changed"));
@@ -55,7 +56,7 @@ Result<Outcome> register_directory(Session &session) {
   instance::RegisterSpec spec{
       args.value("DIRECTORY"), args.value("as"), {}, args.has("no-nics"), args.has("trust-parameters")};
   if (auto read = parameters(args, session.settings(), spec.given); !read) return read.error();
-  const auto steps = instance::register_directory(session.manager(), spec, session.dry_run());
+  const auto steps = instance::register_directory(session.vetting_manager(), spec, session.dry_run());
   if (!steps) return steps.error();
   return report::from_outside(
       session.json(), *steps, session.dry_run(),
@@ -70,6 +71,8 @@ constexpr OptionSpec kModifyOptions[] = {
     {"-y,--yes", Takes::nothing, "", "do not ask before a disk is deleted"},
     {"-f,--force", Takes::nothing, "", "the same as --yes"},
     {"--assume-unused", Takes::nothing, "", "go on when not all processes can be looked at (without root)"},
+    kRepairTaken,
+    kUnchecked,
 };
 constexpr std::string_view kModifyExamples[] = {
     "vbd instance modify --disk add:size=10G web1",
@@ -91,7 +94,10 @@ constexpr OptionSpec kRegisterOptions[] = {
     {"--net", Takes::values, "N:KEY=VALUE,...", "network cards instead of those that its instance.yaml has"},
     {"--no-nics", Takes::nothing, "", "no network card"},
     {"--trust-parameters", Takes::nothing, "",
-     "take all parameters and cards of its instance.yaml, also those that may name things of this host"}};
+     "take all parameters and cards of its instance.yaml, also those that may name things of this host"},
+    kRepairTaken,
+    kUnchecked,
+};
 constexpr std::string_view kRegisterExamples[] = {
     "vbd instance register /srv/ganeti/file-storage/web1",
     "vbd instance register --as web2 /srv/ganeti/file-storage/web2"};
@@ -125,7 +131,7 @@ VerbSpec instance_register_verb() {
       "make a copied or moved directory an instance of this host",
       "A directory that was copied, moved, or not known here becomes an instance: its instance.yaml says\n"
       "where it is now, and under which name. A copy gets a new UUID; while the original is known, it needs\n"
-      "a new name (--as). Images stay as they are. Parameters that may name something of this host (a "
+      "a new name (--as). Images are checked whole first. Parameters that may name something of this host (a "
       "program,\n"
       "a file, a bridge) are left out, and told, unless they are given, or the directory is trusted.",
       instance_modify_file::kRegisterOptions,

@@ -21,6 +21,8 @@ Session::Session(Arguments arguments) : arguments_(std::move(arguments)) {}
 Session::~Session() = default;
 
 Result<void> Session::load() {
+  if (arguments_.has("repair") && arguments_.has("unchecked"))
+    return Error{kBadValue, "--repair and --unchecked: give one of them"};
   const config::LoadOptions options{kDefaults, arguments_.value("config"), sys::install_prefix()};
   auto loaded = config::load_settings(options);
   if (!loaded) return loaded.error();
@@ -36,6 +38,20 @@ Result<config::Settings> Session::default_settings() const {
 
 bool Session::color() const {
   return wants_color(arguments_.value("color", "auto"), kStdout);
+}
+
+image::Vetting Session::vetting() const {
+  using Word = image::Vetting::Word;
+  const Word word = arguments_.has("unchecked") ? Word::unchecked
+                    : arguments_.has("repair")  ? Word::repair
+                                                : Word::check;
+  return {word, dry_run()};
+}
+
+instance::Manager Session::vetting_manager() {
+  instance::Manager manager = this->manager();
+  manager.vetting = vetting();
+  return manager;
 }
 
 sys::Runner &Session::runner() {

@@ -38,6 +38,10 @@ class Session {
   [[nodiscard]] sys::Runner &runner();
   [[nodiscard]] device::Context device() { return {settings_, registry()}; }
   [[nodiscard]] instance::Manager manager() { return {settings_, registry(), profile_dirs(), runner()}; }
+  /// What --repair and --unchecked (cli/vet_words.hpp) say about images that come from outside.
+  [[nodiscard]] image::Vetting vetting() const;
+  /// manager(), which goes by that.
+  [[nodiscard]] instance::Manager vetting_manager();
   [[nodiscard]] std::vector<std::string> profile_dirs() const;
 
   /// The argument LOGICAL_ID.

@@ -307,8 +307,17 @@ Result<Attachment> attach_anew(Disk &disk, const AttachSpec &spec, const plugin:
                                const std::optional<InstanceRecord> &instance) {
   if (auto unused = refuse_users(disk, spec.read_only); !unused) return unused.error();
   if (auto locked = take_lock(disk, spec); !locked) return locked.error();
+  const image::Vetting vetting{spec.vetting, spec.dry_run};
+  const auto vet = [&] {
+    return image::vet(disk.context.registry, disk.context.settings, disk.id.filetype, disk.image.get(),
+                      disk.place.path, vetting);
+  };
+  // Damage may keep an image from being looked at before it is repaired.
+  const bool repairs = spec.vetting == image::Vetting::Word::repair;
+  if (auto good = repairs ? vet() : Result<void>(); !good) return good.error();
   auto examined = examine(disk);
   if (!examined) return examined.error();
+  if (auto good = repairs ? Result<void>() : vet(); !good) return good.error();
   if (auto whole = check_size(disk, instance, examined->size); !whole) return whole.error();
   auto filesystem = sys::filesystem_info(disk.image.get());
   if (!filesystem) return filesystem.error().at(disk.shown());

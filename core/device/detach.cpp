@@ -40,7 +40,14 @@ Result<void> give_up(Disk &disk, const std::string &holder, bool dry_run) {
   Record &record = *disk.record;
   if (!record.held_by(holder) && !record.holders.empty() && !gone) return not_held(disk, holder);
   if (dry_run) return {};
-  if (gone || record.holders.size() <= 1) return finish_detach(disk);
+  if (gone) return finish_detach(disk);
+  if (record.holders.size() <= 1) {
+    auto done = finish_detach(disk);
+    // Nobody else had it while it was attached.
+    if (done && observed->state == Status::State::attached && disk.image)
+      image::keep_vetted(disk.context.settings, disk.image.get(), disk.place.path);
+    return done;
+  }
   record.drop_holder(holder);
   return disk.records.write(record);
 }

@@ -13,6 +13,7 @@
 #include "core/base/result.hpp"
 #include "core/config/settings.hpp"
 #include "core/image/image.hpp"
+#include "core/image/vet.hpp"
 #include "core/plugin/registry.hpp"
 
 namespace vbd::device {
@@ -49,6 +50,8 @@ struct AttachSpec {
   /// Checked, recorded and claimed like an attachment, but no device is made: whoever the holder starts opens
   /// the image itself. The image lock is free when this returns.
   bool lend = false;
+  /// For an image that is new here, or was changed by others: what the operator says about its check.
+  image::Vetting::Word vetting = image::Vetting::Word::check;
 };
 
 struct Attachment {
@@ -95,6 +98,7 @@ struct MountRequest {
   std::string directory;
   unsigned partition = 0;  ///< 0: the whole disk
   bool read_only = false;
+  image::Vetting::Word vetting = image::Vetting::Word::check;  ///< as in AttachSpec
 };
 /// Attaches for holder "mount:DIR", then mounts; undone when that fails.
 [[nodiscard]] Result<Attachment> mount(const Context &context, const MountRequest &request);

@@ -101,8 +101,9 @@ Result<Disk> open_for_attach(const Context &context, const AttachSpec &spec) {
     if (!lock) return lock.error();
     disk.lock.emplace(std::move(*lock));
   }
+  const bool writes = !spec.read_only || (spec.vetting == image::Vetting::Word::repair && !spec.dry_run);
   auto image = sys::open_image_below(disk.place.path, disk.place.allowed,
-                                     spec.read_only ? sys::Access::read : sys::Access::read_write);
+                                     writes ? sys::Access::read_write : sys::Access::read);
   if (!image) return image.error();
   disk.image = std::move(*image);
   auto info = sys::file_info(disk.image.get());

@@ -76,6 +76,7 @@ Result<Attachment> mount(const Context &context, const MountRequest &request) {
   const std::string directory = sys::absolute_path(request.directory);
   const std::string holder = holder_of(directory);
   AttachSpec spec{request.id, holder, request.read_only, {}, 512, false};
+  spec.vetting = request.vetting;
   auto before = holders_of(context, request.id);
   const bool held = before && std::find(before->begin(), before->end(), holder) != before->end();
   auto attached = attach(context, spec);

@@ -51,6 +51,12 @@ Result<std::unique_ptr<image::OpenImage>> open_converted(const Manager &manager,
   const std::string path = cat(directory, "/", dump.name);
   auto info = image::verify_declared(manager.registry, *dump.converted_from, dump.file.get(), path);
   if (!info) return info.error();
+  if (manager.vetting.word != image::Vetting::Word::unchecked) {
+    // It is only read, and is not ours to repair.
+    auto good = image::vet(manager.registry, manager.settings, *dump.converted_from, dump.file.get(), path,
+                           {image::Vetting::Word::check, true});
+    if (!good) return good.error();
+  }
   if (!info->references.empty())
     return Error(kDamaged, cat(dump.name, ": refers to another file, which is not in the export"));
   auto file = sys::duplicate(dump.file.get());
@@ -176,6 +182,8 @@ Result<void> check_brought(const Manager &manager, const InstanceRecord &record,
   auto info = image::verify_declared(manager.registry, disk.filetype, file->get(), path);
   if (!info) return info.error();
   if (auto good = image::check_references(*info, manager.settings, path); !good) return good;
+  file->reset();
+  if (auto good = instance::vet_image(manager, instance::logical_id(record, disk)); !good) return good;
   if (info->virtual_size == disk.size) return {};
   return Error(kDamaged,
                cat(dump.name, ": a disk of ", info->virtual_size, " bytes, the export says ", disk.size));

@@ -30,12 +30,13 @@ bool has(const std::vector<std::string> &holders, const std::string &holder) {
 }
 
 Result<std::string> attach_one(Attempt &attempt, const DiskRecord &disk, bool dry_run) {
-  const device::AttachSpec spec{logical_id(attempt.record, disk),
-                                attempt.holder,
-                                disk.mode == DiskMode::ro,
-                                disk.driver_options,
-                                512,
-                                dry_run};
+  device::AttachSpec spec{logical_id(attempt.record, disk),
+                          attempt.holder,
+                          disk.mode == DiskMode::ro,
+                          disk.driver_options,
+                          512,
+                          dry_run};
+  spec.vetting = attempt.manager.vetting.word;
   auto before = device::query(attempt.context(), spec.id);
   const bool lent = before && before->state == device::Status::State::attached &&
                     before->attachment.node.empty() && has(before->attachment.holders, attempt.holder);

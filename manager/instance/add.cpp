@@ -106,6 +106,7 @@ Result<void> create_images(const Manager &manager, Begun &begun) {
   for (std::size_t i = 0; i < begun.plan.disks.size(); ++i) {
     const auto &disk = begun.plan.disks[i];
     auto created = make_disk(manager, begun.site, disk);
+    if (created && !disk.made()) created = vet_image(manager, logical_id(begun.plan.record, disk.record));
     if (created) continue;
     forget_unmade(begun, i, created.error());
     return created;

@@ -266,6 +266,9 @@ Result<AddPlan> plan_add(const Manager &manager, const AddSpec &spec) {
   plan.record = std::move(*record);
   plan.disks = std::move(*disks);
   plan.lines = describe(plan);
+  const bool takes = std::any_of(plan.disks.begin(), plan.disks.end(),
+                                 [](const PlannedDisk &disk) { return disk.brought || !disk.made(); });
+  if (takes && !vetting_line(manager).empty()) plan.lines.push_back(vetting_line(manager));
   plan.warning = space_warning(manager.settings, place->filesystem.get(), place->path);
   return plan;
 }

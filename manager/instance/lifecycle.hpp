@@ -12,6 +12,7 @@
 
 #include "core/base/result.hpp"
 #include "core/device/device.hpp"
+#include "core/image/vet.hpp"
 #include "core/sys/run.hpp"
 #include "manager/hypervisor/outside.hpp"
 #include "manager/instance/catalog.hpp"
@@ -30,7 +31,8 @@ struct Manager {
   const config::Settings &settings;
   plugin::Registry &registry;
   std::vector<std::string> profile_dirs;
-  sys::Runner &runner;  ///< for programs that are not a driver's
+  sys::Runner &runner;          ///< for programs that are not a driver's
+  image::Vetting vetting = {};  ///< of images that come from outside, or were changed there
 };
 
 /// One --disk INDEX:KEY=VALUE,...
@@ -77,6 +79,12 @@ struct AddSpec {
 
 /// "0:mac=generate,mode=bridged,link=br0"
 [[nodiscard]] Result<NicSpec> parse_net(const std::string &text);
+
+/// An image that was put in its place, or is about to be used: kDamagedImage (image) unless the operator's
+/// words allow it. For a repair it is opened for writing.
+[[nodiscard]] Result<void> vet_image(const Manager &manager, const LogicalId &id);
+/// What the operator's words mean for images that are taken, as a line of a plan; "" nothing.
+[[nodiscard]] std::string vetting_line(const Manager &manager);
 
 /// A plan for people: one line a step.
 using Plan = std::vector<std::string>;

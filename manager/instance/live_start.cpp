@@ -27,6 +27,7 @@ Result<void> give_disk(const Manager &manager, const Profile &profile, const Ins
   device::AttachSpec spec{logical_id(record, disk), disk_holder(record), disk.mode == DiskMode::ro,
                           disk.driver_options};
   spec.locked = true;
+  spec.vetting = manager.vetting.word;
   const device::Context context{manager.settings, manager.registry};
   auto status = device::query(context, spec.id, true);
   if (!status) return status.error();

@@ -102,6 +102,7 @@ Result<void> plan_add_disk(const Manager &manager, const InstanceRecord &record,
   const std::string from =
       elsewhere ? cat(planned->adopt->source, " (a clone where the filesystem can, else moved) as ") : "";
   change.lines.push_back(cat(planned->adopt ? "adopt " : "create ", from, what));
+  if (planned->adopt && !vetting_line(manager).empty()) change.lines.push_back(vetting_line(manager));
   disks.insert(disks.begin() + static_cast<std::ptrdiff_t>(at), planned->record);
   change.added.push_back(std::move(*planned));
   return {};
@@ -244,6 +245,8 @@ void undo_or_leave(const Manager &manager, Work &work) {
 Result<void> make_disks(const Manager &manager, Work &work, const Change &change) {
   for (std::size_t i = 0; i < change.added.size(); ++i) {
     auto made = make_disk(manager, work.site, change.added[i]);
+    if (made && !change.added[i].made())
+      made = vet_image(manager, logical_id(change.after, change.added[i].record));
     if (made) continue;
     // What this run has not come to, or found there, is not its to delete.
     for (std::size_t k = i; k < change.added.size(); ++k) {

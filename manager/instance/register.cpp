@@ -142,6 +142,18 @@ Result<void> check_registrable(const Manager &manager, const InstanceRecord &fou
                "stop or detach it there; a copy gets a name of its own with --as");
 }
 
+/// Whoever put the directory there put the images there.
+Result<void> vet_all(const Manager &manager, const Registration &plan) {
+  for (const DiskRecord &disk : plan.record.disks) {
+    const LogicalId id = logical_id(plan.record, disk);
+    auto good = vet_image(manager, id);
+    if (good || good.error().is(sys::kNotFound)) continue;
+    if (good.error().exit() == Exit::damaged || good.error().exit() == Exit::busy) return good;
+    log::warn(cat(text::printable(id.path), ": not checked: ", good.error().message()));
+  }
+  return {};
+}
+
 Result<void> do_register(const Catalog &catalog, const Site &site, const Registration &plan) {
   if (plan.rewrite) {
     if (auto written = catalog.write_record(site.directory.get(), plan.record); !written) return written;
@@ -202,10 +214,11 @@ Result<FromOutside> register_directory(const Manager &manager, const RegisterSpe
   auto plan = plan_registration(manager, *found, *path, as);
   if (!plan) return plan.error();
   if (auto good = check_registrable(manager, *found, *path, *plan); !good) return good.error();
-  if (!plan->known) {
-    if (auto narrowed = narrow(manager, spec, *plan); !narrowed) return narrowed.error();
-  }
-  if (dry_run || plan->known) return FromOutside{plan->lines, plan->brought};
+  if (plan->known) return FromOutside{plan->lines, plan->brought};
+  if (auto narrowed = narrow(manager, spec, *plan); !narrowed) return narrowed.error();
+  if (auto good = vet_all(manager, *plan); !good) return good.error();
+  if (!vetting_line(manager).empty()) plan->lines.push_back(vetting_line(manager));
+  if (dry_run) return FromOutside{plan->lines, plan->brought};
   auto done = do_register(catalog, site, *plan);
   log::audit(cat("instance register ", plan->record.name, " in ", *path),
              done ? "done" : done.error().message());

@@ -45,6 +45,7 @@ class Reuse {
   const std::string &path_;
   int directory_;
   std::vector<std::string> problems_;
+  bool damaged_ = false;
 };
 
 /// Hidden files, ours among them, and what mkfs makes.
@@ -115,8 +116,10 @@ Result<std::uint64_t> Reuse::check_file(const std::string &name, const DiskSpec 
 }
 
 Error Reuse::report() const {
-  return {kReuse, cat(path_, ": reuse: ", text::join(problems_, "; ")),
-          "nothing was changed; mend or move away what is listed, and try again"};
+  return {damaged_ ? image::kDamagedImage : kReuse, cat(path_, ": reuse: ", text::join(problems_, "; ")),
+          damaged_
+              ? "nothing was changed; --repair mends what can be mended, --unchecked takes images as they are"
+              : "nothing was changed; mend or move away what is listed, and try again"};
 }
 
 Result<std::vector<ReusedFile>> Reuse::run(const std::set<std::string> &ignored) {
@@ -143,6 +146,7 @@ Result<std::vector<ReusedFile>> Reuse::run(const std::set<std::string> &ignored)
     if (size) {
       reused.push_back({files[i].name, *size});
     } else {
+      damaged_ |= size.error().exit() == Exit::damaged && !size.error().is(image::kBadSizeInImage);
       problem(files[i].name, without_path(size.error().message(), cat(path_, "/", files[i].name)));
     }
   }
@@ -170,6 +174,11 @@ Result<std::uint64_t> check_takeable(const Manager &manager, const LogicalId &id
   if (!usage->unseen.empty()) log::warn(cat(id.path, ": ", usage->unseen, " could not be looked at"));
   auto info = image::verify_declared(manager.registry, id.filetype, fd->get(), id.path);
   if (!info) return info.error();
+  // Nothing is changed before all are known to be good: a repair comes when the image is in its place.
+  image::Vetting vetting = manager.vetting;
+  vetting.dry_run |= vetting.word == image::Vetting::Word::repair;
+  auto good_inside = image::vet(manager.registry, manager.settings, id.filetype, fd->get(), id.path, vetting);
+  if (!good_inside) return good_inside.error();
   if (auto good = image::check_references(*info, manager.settings, id.path); !good) return good.error();
   const std::uint64_t size = info->virtual_size;
   if (size == 0 || size > kMaxImageSize || size % kSectorSize != 0) {
@@ -177,6 +186,27 @@ Result<std::uint64_t> check_takeable(const Manager &manager, const LogicalId &id
                  cat("its size is ", size, " bytes, not a multiple of 512 from 512 on"));
   }
   return size;
+}
+
+Result<void> vet_image(const Manager &manager, const LogicalId &id) {
+  const bool repairs = manager.vetting.word == image::Vetting::Word::repair && !manager.vetting.dry_run;
+  auto file = sys::open_image_below(id.path, sys::resolve_allowed(manager.settings.allowed_dirs),
+                                    repairs ? sys::Access::read_write : sys::Access::read);
+  if (!file) return file.error();
+  const auto mode = repairs ? sys::ImageLockMode::exclusive : sys::ImageLockMode::stable;
+  if (auto locked = sys::lock_image(file->get(), mode, id.path); !locked) return locked;
+  return image::vet(manager.registry, manager.settings, id.filetype, file->get(), id.path, manager.vetting);
+}
+
+std::string vetting_line(const Manager &manager) {
+  switch (manager.vetting.word) {
+    case image::Vetting::Word::repair:
+      return "repair the images that are taken, where the check finds damage";
+    case image::Vetting::Word::unchecked:
+      return "take the images as they are, without a check";
+    default:
+      return "";
+  }
 }
 
 Result<std::vector<ReusedFile>> check_reuse(const Manager &manager, const AddSpec &spec,

@@ -9,6 +9,7 @@
 #include "core/base/log.hpp"
 #include "core/base/text.hpp"
 #include "core/image/image.hpp"
+#include "core/image/vet.hpp"
 #include "core/sys/files.hpp"
 #include "core/sys/host.hpp"
 #include "manager/instance/disks.hpp"
@@ -248,6 +249,10 @@ Result<std::vector<Problem>> Verify::run() {
   }
   for (const auto &path : walk.locks_only) {
     report(path, "nothing but a lock file", repair_, [&] { return remove_leftover(settings_, path); });
+  }
+  if (auto stale = image::stale_vettings(settings_, repair_)) {
+    for (const auto &path : *stale)
+      log::info(cat(text::printable(path), ": what was remembered of its check is not needed any more"));
   }
   auto state = sys::open_parent(settings_.state_dir + "/instances/x");
   auto stale = state ? sys::stale_temp_files(state->get()) : std::vector<std::string>{};
