@@ -179,7 +179,7 @@ inline ClearStep try_clear(const Device &device, bool dead, std::string &who, in
   if (!who.empty()) return ClearStep::busy;
   who = detail::join(node_use::openers(device.node, fd.get()));
   if (!who.empty()) return ClearStep::again;
-  store(fd.get(), dead || now.error == ENOTCONN, lost);
+  store(fd.get(), dead || is_dead(now.error), lost);
   if (::ioctl(fd.get(), LOOP_CLR_FD) != 0 && errno != ENXIO) return ClearStep::again;
   if (!read_status(fd.get(), now)) return ClearStep::done;
   keep_bound(fd.get(), device);
