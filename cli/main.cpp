@@ -17,6 +17,8 @@
 #include "cli/terminal.hpp"
 #include "cli/words.hpp"
 #include "core/base/log.hpp"
+#include "core/sys/file_limit.hpp"
+#include "core/sys/interrupt.hpp"
 
 namespace vbd::cli {
 namespace {
@@ -113,5 +115,8 @@ int main(int argc, char **argv) {
   if (argc > 1 && (std::string_view(argv[1]) == "--version" || std::string_view(argv[1]) == "-V")) {
     return print(report::version_text(), vbd::Exit::done);
   }
-  return run({argv + 1, argv + argc});
+  vbd::sys::take_file_limit_as_error();
+  const int status = run({argv + 1, argv + argc});
+  vbd::sys::end_as_asked();
+  return status;
 }

@@ -2,12 +2,14 @@
 #include "core/plugin/call.hpp"
 
 #include <algorithm>
+#include <cerrno>
 #include <cstddef>
 #include <cstring>
 #include <system_error>
 
 #include "core/base/text.hpp"
 #include "core/sys/errors.hpp"
+#include "core/sys/file_limit.hpp"
 
 namespace vbd::plugin {
 namespace {
@@ -131,7 +133,7 @@ std::string_view words_of(int32_t status) {
 int32_t status_of(const Error &error) {
   if (error.is(sys::kHelperMissing)) return VBD_E_MISSING;
   if (error.is(sys::kHelperTimeout)) return VBD_E_TIMEOUT;
-  if (error.is(sys::kNoSpace)) return VBD_E_NOSPC;
+  if (error.is(sys::kNoSpace) || error.is(sys::kFileTooLarge)) return VBD_E_NOSPC;
   if (error.is(sys::kPermission)) return VBD_E_PERM;
   if (error.is(sys::kExists)) return VBD_E_EXIST;
   switch (error.exit()) {
@@ -227,7 +229,7 @@ Error status_error(int32_t status, const vbd_error &error, const std::string &pl
     if (why.find(system) == std::string::npos) why += text::cat(": ", system);
   }
   if (status >= 0 || status < VBD_E_REFUSED) why += text::cat(" (status ", status, ")");
-  const ErrorKind &kind = kind_of(status);
+  const ErrorKind &kind = error.sys_errno == EFBIG ? sys::kFileTooLarge : kind_of(status);
   const std::string_view id = is_reason(error.reason) ? std::string_view(error.reason) : kind.id;
   return Error(ErrorKind{id, kind.exit}, text::cat(plugin, ": ", text::printable(what), ": ", why));
 }

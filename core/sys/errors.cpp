@@ -3,6 +3,8 @@
 
 #include <cerrno>
 
+#include "core/sys/file_limit.hpp"
+
 namespace vbd::sys {
 namespace {
 
@@ -16,8 +18,9 @@ const ErrorKind &kind_of(int error_number) {
       return kExists;
     case ENOSPC:
     case EDQUOT:
-    case EFBIG:
       return kNoSpace;
+    case EFBIG:
+      return kFileTooLarge;
     case EROFS:
       return kReadOnly;
     case EACCES:
@@ -36,7 +39,9 @@ const ErrorKind &kind_of(int error_number) {
 }  // namespace
 
 Error errno_error(std::string_view what, int error_number) {
-  return system_error(kind_of(error_number), what, error_number);
+  const Error error = system_error(kind_of(error_number), what, error_number);
+  if (error_number != EFBIG) return error;
+  return {kFileTooLarge, error.message(), "see 'ulimit -f', and how large a file this filesystem can have"};
 }
 
 }  // namespace vbd::sys

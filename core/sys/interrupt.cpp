@@ -6,12 +6,13 @@
 namespace vbd::sys {
 namespace {
 
-constexpr std::array<int, 3> kSignals{SIGINT, SIGTERM, SIGHUP};
-std::atomic<int> g_came{0};
+constexpr std::array<int, 4> kSignals{SIGINT, SIGTERM, SIGHUP, SIGQUIT};
+std::atomic<int> g_came{0}, g_end{0};
 static_assert(std::atomic<int>::is_always_lock_free);
 
 void note(int number) {
   g_came.store(number, std::memory_order_relaxed);
+  note_end(number);
 }
 
 }  // namespace
@@ -29,6 +30,21 @@ Interrupts::Interrupts() {
 
 Interrupts::~Interrupts() {
   for (std::size_t i = 0; i < kSignals.size(); ++i) ::sigaction(kSignals[i], &before_[i], nullptr);
+}
+
+void note_end(int number) {
+  g_end.store(number, std::memory_order_relaxed);
+}
+
+void end_as_asked() {
+  const int number = g_end.load(std::memory_order_relaxed);
+  if (number == 0) return;
+  ::signal(number, SIG_DFL);
+  sigset_t set;
+  ::sigemptyset(&set);
+  ::sigaddset(&set, number);
+  ::pthread_sigmask(SIG_UNBLOCK, &set, nullptr);
+  ::raise(number);
 }
 
 int Interrupts::came() {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// SIGINT, SIGTERM and SIGHUP as a wish that work looks at, so that it can clean up after itself.
+// SIGINT, SIGTERM, SIGHUP and SIGQUIT as a wish that work looks at, so that it can clean up after itself.
 #pragma once
 
 #include <signal.h>
@@ -20,7 +20,13 @@ class Interrupts {
   [[nodiscard]] static int came();
 
  private:
-  std::array<struct sigaction, 3> before_{};
+  std::array<struct sigaction, 4> before_{};
 };
+
+/// A signal that asked the program to end, and was acted on. Async-signal-safe.
+void note_end(int number);
+/// After all is cleaned up: when such a signal came, the process dies by it, so that who started it, a
+/// shell's loop say, ends too.
+void end_as_asked();
 
 }  // namespace vbd::sys

@@ -9,10 +9,12 @@
 #include <cerrno>
 #include <csignal>
 
+#include "core/sys/interrupt.hpp"
+
 namespace vbd::sys {
 namespace {
 
-constexpr std::array<int, 3> kAsked = {SIGINT, SIGTERM, SIGHUP};
+constexpr std::array<int, 4> kAsked = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
 
 sigset_t asked_set() {
   sigset_t set;
@@ -36,7 +38,10 @@ Signals::Signals() {
 Signals::~Signals() {
   if (!fd_) return;
   signalfd_siginfo info;
-  while (::read(fd_.get(), &info, sizeof info) > 0 || errno == EINTR) {
+  for (;;) {
+    const ssize_t got = ::read(fd_.get(), &info, sizeof info);
+    if (got > 0) note_end(static_cast<int>(info.ssi_signo));
+    if (got <= 0 && errno != EINTR) break;
   }
   sigset_t ours;
   ::sigemptyset(&ours);

@@ -11,8 +11,8 @@
 
 namespace vbd::sys {
 
-/// While it lives, SIGINT, SIGTERM and SIGHUP wait at `fd`. One that came is forgotten with it, for by then
-/// the caller has acted on it.
+/// While it lives, SIGINT, SIGTERM, SIGHUP and SIGQUIT wait at `fd`. One that came is noted for the end of
+/// the program (end_as_asked) when this goes, for by then the caller has acted on it.
 class Signals {
  public:
   Signals();
@@ -27,7 +27,7 @@ class Signals {
 
  private:
   Fd fd_;
-  bool blocked_[3] = {};  ///< by us, and to be unblocked again
+  bool blocked_[4] = {};  ///< by us, and to be unblocked again
 };
 
 }  // namespace vbd::sys

@@ -230,7 +230,7 @@ class Scripts(ScriptBox):
                 child.send_signal(number)
                 error = child.communicate(timeout=120)[1]
                 if number != signal.SIGKILL:
-                    self.assertEqual(child.returncode, 1, error)
+                    self.assertEqual(child.returncode, -number, error)
                     self.assertIn("vbd: error[helper.cancelled]: ", error)
                     self.settled("web1")
                 # The next command waits for what is left of it, and goes on.

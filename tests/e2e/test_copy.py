@@ -6,6 +6,8 @@ a reflink filesystem; nothing is left but what is whole."""
 import json
 import os
 import random
+import resource
+import shlex
 import signal
 import subprocess
 import tempfile
@@ -205,6 +207,32 @@ class Interrupted(Copy):
         while run.poll() is None and not self.unfinished() - old:
             time.sleep(0.0005)
 
+    def test_an_interrupt_ends_a_shells_loop(self):
+        raw, target = spill(self.file("raw"), 200 * MiB, seed=7, extents=250), self.file("target")
+        words = ("image", "copy", "--filetype", "raw", raw, "--to", "filetype=qcow,compression=zlib")
+        copy = " ".join(shlex.quote(word) for word in self.argv(*words))
+        old = self.unfinished()
+        loop = subprocess.Popen(["bash", "-c", f"for n in 1 2 3; do {copy} {target}; rm -f {target}; echo next; done"],
+                                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                                env=self.environment(), start_new_session=True)
+        self.until_it_works(loop, old)
+        os.killpg(loop.pid, signal.SIGINT)
+        out, err = loop.communicate(timeout=60)
+        self.assertEqual((loop.returncode, out), (-signal.SIGINT, ""), err)
+        self.assertIn("error[operation.cancelled]: copy ", err)
+        self.assert_absent(target)
+
+    def test_the_limit_of_file_sizes_is_an_error_of_its_own(self):
+        raw, target = spill(self.file("raw"), 16 * MiB, seed=3, extents=20), self.file("target")
+        for to in ("raw", "qcow"):
+            def limit():
+                resource.setrlimit(resource.RLIMIT_FSIZE, (MiB, MiB))
+            words = ("image", "copy", "--filetype", "raw", raw, "--to", "filetype=" + to, target)
+            done = self.vbd(*words, rc=1, preexec_fn=limit)
+            self.assertIn("vbd: error[io.file_size_limit]: ", done.stderr)
+            self.assertIn("File too large", done.stderr)
+            self.assert_absent(target)
+
     def test_signals_at_random_moments(self):
         raw = spill(self.file("raw"), 200 * MiB, seed=7, extents=250)
         before, target = self.content(raw), self.file("target")
@@ -212,7 +240,7 @@ class Interrupted(Copy):
         seen = set()
         for turn in range(24):
             to = ("raw", "qcow", "qcow,compression=zlib", "qcow,version=1")[turn % 4]
-            sent = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)[turn % 3]
+            sent = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGKILL)[(turn + turn // 4) % 4]
             old = self.unfinished()
             run = subprocess.Popen(self.argv("image", "copy", "--filetype", "raw", raw, "--to", "filetype=" + to, target),
                                    stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -223,17 +251,17 @@ class Interrupted(Copy):
             run.send_signal(sent)
             _out, err = run.communicate()
             if os.path.exists(target):  # it was faster
-                self.assertIn(run.returncode, (0, -9))
+                self.assertIn(run.returncode, (0, -sent))
                 form = "raw" if to == "raw" else "qcow" if "version=1" in to else "qcow2"
                 self.qemu("qemu-img", "compare", "-q", "-f", "raw", "-F", form, raw, target)
                 os.unlink(target)
                 continue
             seen.add(sent)
             if sent != signal.SIGKILL:
-                self.assertEqual(run.returncode, 1, err)
+                self.assertEqual(run.returncode, -sent, err)
                 self.assertIn("error[operation.cancelled]: copy ", err)
                 self.assert_absent(target)
-        self.assertEqual(len(seen), 3, "nothing was interrupted")
+        self.assertEqual(len(seen), 4, "nothing was interrupted")
         self.copy(raw, "raw", "raw", target)
         os.unlink(target)
         self.assert_absent(target)  # what the killed ones left went too

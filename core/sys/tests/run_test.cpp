@@ -94,6 +94,14 @@ TEST_CASE("a time-out ends the whole process group") {
   }));
 }
 
+TEST_CASE("a helper has the usual signals, also one that vbd takes for an error") {
+  const auto before = ::signal(SIGXFSZ, SIG_IGN);
+  const auto done = run({"grep", "-E", "Sig(Ign|Blk)", "/proc/self/status"});
+  ::signal(SIGXFSZ, before);
+  REQUIRE(done);
+  CHECK(done->output == "SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n");
+}
+
 TEST_CASE("one that ignores SIGTERM is killed") {
   const Scratch scratch;
   RunSpec spec = spec_of({script(scratch, "trap '' TERM; while :; do sleep 0.1; done")});
