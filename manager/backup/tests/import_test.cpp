@@ -68,7 +68,7 @@ TEST_CASE("a dump that is exchanged after its digest was read is not the one tha
   auto done = import_instance(f.manager(), spec, false, exchange);
   if (!done) FAIL(done.error().message());
   REQUIRE(exchanged.load());
-  CHECK(test::slurp(f.image("again/sda")) == std::string(2 * kMiB, 'A'));
+  CHECK((test::slurp(f.image("again/sda")) == std::string(2 * kMiB, 'A')));
 }
 
 TEST_CASE("a dump that is a link, or lies elsewhere, is none") {
