@@ -168,6 +168,7 @@ Status Audit::run(const std::function<Status(const Tally &)> &done, vbd_error *e
     if (const Status s = pass(err); s != VBD_OK) return s;
     if (tally_.full())
       return fail(err, VBD_E_INTERNAL, "qcow.check_full", 0, "the check's table is too small");
+    settle_claims();
     if (const Status s = done(tally_); s != VBD_OK) return s;
   }
   return VBD_OK;

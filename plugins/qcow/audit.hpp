@@ -54,6 +54,12 @@ class Audit {
   Status walk_l2(const L2 &l2, bool active, vbd_error *err);
   void walk_entry(uint64_t at, const unsigned char *raw, const L2 &l2, bool active);
   void check_copied(uint64_t at, uint64_t host, bool copied);
+  /// An entry that says "unshared" of a cluster that is counted more than once.
+  struct CopiedClaim {
+    uint64_t at, host, stored;
+  };
+  void report_shared(const CopiedClaim &claim);
+  void settle_claims();  // of the part that was counted
   Status walk_bitmap(const Table &table, vbd_error *err);
   [[nodiscard]] bool skip_l2();
 
@@ -80,6 +86,7 @@ class Audit {
   Span *span_ = nullptr;
   std::vector<unsigned char> buffer_;
   std::vector<uint64_t> counted_;
+  std::vector<CopiedClaim> claims_;
 };
 
 }  // namespace vbdkit::qcow

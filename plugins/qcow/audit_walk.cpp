@@ -10,6 +10,7 @@ namespace vbdkit::qcow {
 namespace {
 constexpr std::size_t kBatch = 512u << 10;  // L2 tables that are sorted together: 4 MiB
 constexpr std::size_t kMaxSpans = 2u << 20;
+constexpr std::size_t kMaxClaims = 256u << 10;
 constexpr uint64_t kLargeFile = 4ull << 30;
 }  // namespace
 
@@ -18,9 +19,32 @@ void Audit::check_copied(uint64_t at, uint64_t host, bool copied) {
   uint64_t stored = 0;
   if (counts_->count(host >> header_.cluster_bits, &stored, nullptr) != VBD_OK || stored == 0) return;
   if ((stored == 1) == copied) return;
-  report_->error(copied ? "qcow.copied_shared" : "qcow.copied_missing", !copied,
-                 "an entry at or behind %llu says that cluster %llu is %s, but its reference count is %llu",
-                 ull(at), ull(host), copied ? "unshared" : "shared", ull(stored));
+  const CopiedClaim claim{at, host, stored};
+  if (!copied) {
+    report_->error(
+        "qcow.copied_missing", true,
+        "an entry at or behind %llu says that cluster %llu is shared, but its reference count is 1", ull(at),
+        ull(host));
+  } else if (claims_.size() < kMaxClaims) {
+    claims_.push_back(claim);
+  } else {
+    report_shared(claim);
+  }
+}
+
+void Audit::report_shared(const CopiedClaim &claim) {
+  report_->error(
+      "qcow.copied_shared", false,
+      "an entry at or behind %llu says that cluster %llu is unshared, but its reference count is %llu",
+      ull(claim.at), ull(claim.host), ull(claim.stored));
+}
+
+/// Where the entry is right and only the count is too high, that is lost space, which is told elsewhere.
+void Audit::settle_claims() {
+  for (const CopiedClaim &claim : claims_) {
+    const uint64_t cluster = claim.host >> shift_;
+    if (tally_.mine(cluster) && tally_.count(cluster) > 1) report_shared(claim);
+  }
 }
 
 Status Audit::walk_l1(const Table &table, std::vector<uint64_t> *batch, vbd_error *err) {

@@ -102,7 +102,7 @@ const char *decode_l1(const Header &h, uint64_t file_size, uint64_t word, uint64
   const bool v1 = h.version == 1;
   *table = v1 ? word : word & kOffsetMask;
   if (!v1 && (word & ~(kCopied | kOffsetMask)) != 0) return "qcow.l1_reserved";
-  if (*table == 0) return nullptr;
+  if (*table == 0) return word == 0 ? nullptr : "qcow.l1_reserved";  // no table, and yet something
   if (!is_aligned(*table, v1 ? 512 : h.cluster_size())) return "qcow.l2_unaligned";
   if (*table < (v1 ? h.header_length : h.cluster_size())) return "qcow.l2_in_header";
   if (*table >= file_size || !fits(*table, h.l2_bytes(), round_up(file_size, h.cluster_size())))

@@ -18,10 +18,10 @@ enum : uint32_t {
 };
 
 Status read_bitmaps(const File &file, uint64_t offset, uint32_t length, Header *h, vbd_error *err) {
-  if (!h->bitmaps_valid()) return VBD_OK;  // inconsistent by definition: whoever wrote last did not know them
   unsigned char raw[24];
   if (length != sizeof raw)
     return corrupt(err, "qcow.bitmaps_extension", "the bitmaps extension has %u bytes", length);
+  if (!h->bitmaps_valid()) return VBD_OK;  // inconsistent by definition: whoever wrote last did not know them
   if (const Status s = file.read(raw, sizeof raw, offset, "qcow.extension_beyond_eof", err); s != VBD_OK)
     return s;
   h->bitmap_count = be32(raw, 0);
@@ -91,10 +91,10 @@ Status read_extensions(const File &file, uint64_t from, uint64_t end, Header *h,
     const uint32_t type = be32(raw, 0);
     const uint32_t length = be32(raw, 4);
     at += 8;
-    if (type == kEnd) break;
     if (!fits(at, length, end))
       return corrupt(err, "qcow.extension_length",
                      "header extension 0x%08x has %u bytes, more than there is room", type, length);
+    if (type == kEnd) break;
     if ((seen & bit_of(type)) != 0)
       return corrupt(err, "qcow.extension_duplicate", "header extension 0x%08x comes twice", type);
     seen |= bit_of(type);

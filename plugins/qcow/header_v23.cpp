@@ -96,6 +96,9 @@ Status check_refcount_table(const unsigned char *raw, Purpose purpose, Header *h
 Status check_snapshots(const unsigned char *raw, Header *h, vbd_error *err) {
   h->snapshot_count = be32(raw, 60);
   h->snapshots_offset = be64(raw, 64);
+  if (!is_aligned(h->snapshots_offset, h->cluster_size()))  // QEMU minds it also where there are none
+    return corrupt(err, "qcow.snapshots_offset", "the snapshot table is at %llu: not aligned",
+                   ull(h->snapshots_offset));
   if (h->snapshot_count == 0) return VBD_OK;
   if (h->snapshot_count > kMaxSnapshots)
     return corrupt(err, "qcow.snapshot_count", "%u snapshots, at most %u are taken", h->snapshot_count,
