@@ -128,8 +128,9 @@ Result<Outcome> init(Session &session) {
 
 Result<std::vector<instance::Problem>> find_problems(Session &session) {
   const bool repair = session.args().has("repair");
-  auto problems = instance::verify(session.manager(), repair, session.args().has("rebuild"),
-                                   session.dry_run(), session.args().has("trust-parameters"));
+  const instance::VerifySpec spec{repair, session.args().has("rebuild"),
+                                  session.args().has("trust-parameters"), session.args().values("forget")};
+  auto problems = instance::verify(session.manager(), spec, session.dry_run());
   if (!problems) return problems;
   const auto leftovers = device::scan(session.device(), repair && !session.dry_run());
   if (!leftovers) return leftovers.error();
@@ -197,12 +198,15 @@ constexpr OptionSpec kVerifyOptions[] = {
     {"--rebuild", Takes::nothing, "", "find instances again from their directories"},
     {"--trust-parameters", Takes::nothing, "",
      "with --rebuild: also those whose parameters may name things of this host"},
+    {"--forget", Takes::values, "NAME", "forget an instance whose directory is lost; can be repeated", "",
+     false, Meaning::instance},
 };
 constexpr std::string_view kInitExamples[] = {"vbd cluster init",
                                               "vbd cluster init --file-storage-dir /srv/images"};
 constexpr std::string_view kInfoExamples[] = {"vbd cluster info", "vbd cluster info --output json"};
 constexpr std::string_view kVerifyExamples[] = {"vbd cluster verify", "vbd cluster verify --repair --dry-run",
-                                                "vbd cluster verify --rebuild"};
+                                                "vbd cluster verify --rebuild",
+                                                "vbd cluster verify --forget web1"};
 
 constexpr VerbSpec kVerbs[] = {
     {"init",
@@ -219,7 +223,9 @@ constexpr VerbSpec kVerbs[] = {
     {"info", "show settings, free space and counts", "", {}, {}, kInfoExamples, false, false, info},
     {"verify",
      "look for problems and leftovers",
-     "Looks for problems and leftovers; exit 1 when some are left.",
+     "Looks for problems and leftovers; exit 1 when some are left. An instance whose storage is not there "
+     "is\n"
+     "reported and stays known: only --forget NAME forgets it, and never one that is there and fine.",
      kVerifyOptions,
      {},
      kVerifyExamples,

@@ -73,6 +73,8 @@ Result<Outcome> remove(Session &session) {
   const auto lock = lock_if_ours(*place);
   if (!lock) return lock.error();
   if (auto allowed = refuse_listed(*place, "remove", "vbd instance remove"); !allowed) return allowed.error();
+  const auto nodes = keep_nodes_off(session, *place);
+  if (!nodes) return nodes.error();
   const instance::Plan steps = {text::cat("remove ", filetype->str(), " image ", place->path)};
   if (session.dry_run()) {
     if (const auto there = sys::file_info_at(place->directory.get(), place->name); !there)

@@ -17,13 +17,14 @@ Repair wanted_repair(const Session &session) {
   return word == "all" ? Repair::all : word == "leaks" ? Repair::leaks : Repair::none;
 }
 
-Result<sys::Fd> open_for(const Session &session, const Place &place, Repair repair) {
+Result<Alone> open_for(const Session &session, const Place &place, Repair repair) {
   if (repair != Repair::none && !session.dry_run()) return open_alone(session, place);
   auto fd = sys::open_image_anywhere(place.path, sys::Access::read);
-  if (!fd) return fd;
+  if (!fd) return fd.error();
   if (auto locked = sys::lock_image(fd->get(), sys::ImageLockMode::stable, place.path); !locked)
     return locked.error();
-  return fd;
+  if (auto free = refuse_other_writer(session, place.path); !free) return free.error();
+  return Alone{*std::move(fd), {}};
 }
 
 Result<Outcome> check(Session &session) {

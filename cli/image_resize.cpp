@@ -20,6 +20,7 @@ Result<void> check_change(Session &session, const Constant &filetype, const Plac
   if (!fd) return fd.error();
   if (auto locked = sys::lock_image(fd->get(), sys::ImageLockMode::stable, place.path); !locked)
     return locked;
+  if (auto free = refuse_other_writer(session, place.path); !free) return free;
   const auto info = image::info(session.registry(), filetype, fd->get(), place.path);
   if (!info) return info.error();
   if (size >= info->virtual_size || session.args().has("shrink")) return {};

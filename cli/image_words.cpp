@@ -6,6 +6,7 @@
 #include "cli/parser.hpp"
 #include "core/base/text.hpp"
 #include "core/config/documents.hpp"
+#include "core/device/lease.hpp"
 #include "core/image/image.hpp"
 #include "manager/instance/catalog.hpp"
 
@@ -61,14 +62,36 @@ Result<void> refuse_listed(const Place &place, std::string_view verb, std::strin
   return {};
 }
 
-Result<sys::Fd> open_alone(const Session &session, const Place &place) {
+Result<void> refuse_other_writer(const Session &session, const std::string &path) {
+  const std::string full = sys::absolute_path(path);
+  auto directory = sys::open_parent(full);
+  if (!directory) return directory.error();
+  return device::refuse_elsewhere({directory->get(), sys::dir_name(full), sys::base_name(full)},
+                                  session.settings(), true);
+}
+
+Result<std::optional<sys::NameLock>> keep_nodes_off(const Session &session, const Place &place) {
+  std::optional<sys::NameLock> nodes;
+  const std::string where = sys::dir_name(sys::absolute_path(place.path));
+  auto taken =
+      sys::NameLock::acquire(place.directory.get(), where, session.settings().node, std::chrono::seconds(5));
+  const bool theirs = !taken && (taken.error().is(sys::kPermission) || taken.error().is(sys::kReadOnly));
+  if (!taken && !theirs) return taken.error();
+  if (taken) nodes.emplace(*std::move(taken));
+  if (auto free = refuse_other_writer(session, place.path); !free) return free.error();
+  return nodes;
+}
+
+Result<Alone> open_alone(const Session &session, const Place &place) {
   auto fd = sys::open_image_anywhere(place.path, sys::Access::read_write);
-  if (!fd) return fd;
+  if (!fd) return fd.error();
+  auto nodes = keep_nodes_off(session, place);
+  if (!nodes) return nodes.error();
   if (auto unused = image::refuse_users(fd->get(), place.path, session.args().has("assume-unused")); !unused)
     return unused.error();
   if (auto locked = sys::lock_image(fd->get(), sys::ImageLockMode::exclusive, place.path); !locked)
     return locked.error();
-  return fd;
+  return Alone{*std::move(fd), *std::move(nodes)};
 }
 
 Result<std::unique_ptr<image::OpenImage>> open_still(Session &session, const Constant &filetype,
@@ -77,6 +100,7 @@ Result<std::unique_ptr<image::OpenImage>> open_still(Session &session, const Con
   if (!fd) return fd.error();
   if (auto locked = sys::lock_image(fd->get(), sys::ImageLockMode::stable, path); !locked)
     return locked.error();
+  if (auto free = refuse_other_writer(session, path); !free) return free.error();
   return image::OpenImage::open(session.registry(), session.settings(), filetype, *std::move(fd), path);
 }
 

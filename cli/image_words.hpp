@@ -12,6 +12,7 @@
 #include "core/image/open.hpp"
 #include "core/sys/fd.hpp"
 #include "core/sys/locks.hpp"
+#include "core/sys/name_lock.hpp"
 
 namespace vbd::cli {
 
@@ -31,8 +32,17 @@ struct Place {
 /// `instead` are for the message.
 [[nodiscard]] Result<void> refuse_listed(const Place &place, std::string_view verb, std::string_view instead);
 
-/// PATH opened and locked for one who writes: nobody else uses it.
-[[nodiscard]] Result<sys::Fd> open_alone(const Session &session, const Place &place);
+/// An image for one who writes: as long as this is there, nobody else uses it, also on other nodes.
+struct Alone {
+  sys::Fd fd;
+  std::optional<sys::NameLock> nodes;  ///< none in a directory that its user can't write to
+  [[nodiscard]] int get() const { return fd.get(); }
+};
+[[nodiscard]] Result<Alone> open_alone(const Session &session, const Place &place);
+/// Other nodes are kept from beginning to write it, and none has begun.
+[[nodiscard]] Result<std::optional<sys::NameLock>> keep_nodes_off(const Session &session, const Place &place);
+/// No other node writes it: half of what it writes would be seen.
+[[nodiscard]] Result<void> refuse_other_writer(const Session &session, const std::string &path);
 
 /// An image open for reading that nobody may change meanwhile.
 [[nodiscard]] Result<std::unique_ptr<image::OpenImage>> open_still(Session &session, const Constant &filetype,

@@ -23,7 +23,7 @@
 namespace vbd::cli {
 namespace {
 
-using Nouns = std::array<NounSpec, 8>;
+using Nouns = std::array<NounSpec, 9>;
 
 Nouns all_nouns() {
   return {{
@@ -31,6 +31,7 @@ Nouns all_nouns() {
       {"backup", "exports of instances, in Ganeti's format", backup_verbs()},
       {"node", "this host and the others of the configuration", node_verbs()},
       {"disk", "disks as block devices and as hypervisors' strings", disk_verbs()},
+      {"lease", "which node may write an image, on storage that several reach", lease_verbs()},
       {"image", "image files", image_verbs()},
       {"plugin", "installed drivers and filetypes", plugin_verbs()},
       {"cluster", "this installation: directories, state, leftovers", cluster_verbs()},

@@ -10,6 +10,7 @@ namespace vbd::cli {
 [[nodiscard]] std::span<const VerbSpec> node_verbs();
 [[nodiscard]] std::span<const VerbSpec> disk_verbs();
 [[nodiscard]] std::span<const VerbSpec> backup_verbs();
+[[nodiscard]] std::span<const VerbSpec> lease_verbs();
 [[nodiscard]] std::span<const VerbSpec> image_verbs();
 [[nodiscard]] std::span<const VerbSpec> plugin_verbs();
 [[nodiscard]] std::span<const VerbSpec> cluster_verbs();

@@ -2,6 +2,7 @@
 // Other YAML documents: logical_ids as an argument, instance.yaml, pointers in the state directory.
 #pragma once
 
+#include <map>
 #include <string>
 #include <string_view>
 
@@ -28,6 +29,12 @@ struct InstanceHead {
   std::string uuid, name, directory;
 };
 [[nodiscard]] Result<InstanceHead> parse_instance_head(std::string_view text, const std::string &file);
+
+/// .vbdkit-lease.yaml: by the name of the image.
+using Leases = std::map<std::string, Lease>;
+[[nodiscard]] Result<Leases> parse_leases(std::string_view text, const std::string &file);
+/// Of leases that were taken once.
+[[nodiscard]] std::string write_leases(const Leases &leases);
 
 /// STATE_DIR/instances/NAME.yaml
 struct Pointer {

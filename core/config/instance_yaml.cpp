@@ -7,6 +7,7 @@
 #include "core/base/text.hpp"
 #include "core/config/document_fields.hpp"
 #include "core/config/documents.hpp"
+#include "core/config/lease_yaml.hpp"
 #include "core/config/nic_yaml.hpp"
 
 namespace vbd::config {
@@ -130,8 +131,11 @@ Result<void> read_disks(const Fields &fields, InstanceRecord &record) {
 Result<void> read_operation(const Fields &fields, InstanceRecord &record) {
   const Node *node = fields.optional("operation");
   if (node == nullptr) return {};
-  if (auto known = check_keys(*node, {"verb", "started", "files", "made_directory", "details"}); !known)
+  if (auto known =
+          check_keys(*node, {"verb", "started", "files", "made_directory", "details", "node", "boot_id"});
+      !known) {
     return known;
+  }
   const Fields inner(*node);
   OperationRecord operation;
   if (auto done = inner.read({{"verb", &operation.verb}, {"started", &operation.started}}); !done)
@@ -150,23 +154,10 @@ Result<void> read_operation(const Fields &fields, InstanceRecord &record) {
     operation.made_directory = *value;
   }
   if (auto done = read_map(inner, "details", operation.details); !done) return done;
+  const auto by =
+      inner.read({{"node", &operation.node}, {"boot_id", &operation.boot_id}}, Fields::Need::optional);
+  if (!by) return by;
   record.operation = std::move(operation);
-  return {};
-}
-
-Result<void> read_claim(const Fields &fields, InstanceRecord &record) {
-  const Node *node = fields.optional("claim");
-  if (node == nullptr) return {};
-  if (auto known = check_keys(*node, {"node", "boot_id", "holder", "time"}); !known) return known;
-  ClaimRecord claim;
-  if (auto done = Fields(*node).read({{"node", &claim.node},
-                                      {"boot_id", &claim.boot_id},
-                                      {"holder", &claim.holder},
-                                      {"time", &claim.time}});
-      !done) {
-    return done;
-  }
-  record.claim = std::move(claim);
   return {};
 }
 
@@ -222,15 +213,13 @@ std::string lines_of(const DiskRecord &disk) {
 std::string lines_of(const OperationRecord &operation) {
   std::vector<std::string> files;
   for (const std::string &file : operation.files) files.push_back(yaml_scalar(file));
-  return text::cat("operation:\n  verb: ", yaml_scalar(operation.verb),
-                   "\n  started: ", yaml_scalar(operation.started), "\n  files: [", text::join(files, ", "),
-                   "]\n", operation.made_directory ? "  made_directory: true\n" : "",
-                   lines_of("details", operation.details, "  "));
-}
-
-std::string lines_of(const ClaimRecord &claim) {
-  return text::cat("claim:\n  node: ", yaml_scalar(claim.node), "\n  boot_id: ", yaml_scalar(claim.boot_id),
-                   "\n  holder: ", yaml_scalar(claim.holder), "\n  time: ", yaml_scalar(claim.time), "\n");
+  return text::cat(
+      "operation:\n  verb: ", yaml_scalar(operation.verb), "\n  started: ", yaml_scalar(operation.started),
+      "\n  files: [", text::join(files, ", "), "]\n",
+      operation.made_directory ? "  made_directory: true\n" : "",
+      lines_of("details", operation.details, "  "),
+      operation.node.empty() ? "" : text::cat("  node: ", yaml_scalar(operation.node), "\n"),
+      operation.boot_id.empty() ? "" : text::cat("  boot_id: ", yaml_scalar(operation.boot_id), "\n"));
 }
 
 }  // namespace
@@ -243,8 +232,9 @@ Result<InstanceHead> parse_instance_head(std::string_view text, const std::strin
 
 Result<InstanceRecord> parse_instance(std::string_view text, const std::string &file) {
   static const std::vector<std::string> kKnown = {
-      "wanted",  "schema",  "uuid",       "name",          "directory", "node", "secondary", "os",
-      "created", "backend", "hypervisor", "os_parameters", "disks",     "nics", "operation", "claim"};
+      "wanted",    "schema", "uuid",      "name",    "directory",  "node",
+      "secondary", "os",     "created",   "backend", "hypervisor", "os_parameters",
+      "disks",     "nics",   "operation", "lease",   "claim"};
   const auto root = parse_yaml(text, file);
   if (!root) return root.error();
   auto head = read_head(*root);
@@ -261,7 +251,7 @@ Result<InstanceRecord> parse_instance(std::string_view text, const std::string &
        {read_plain(fields, record), read_map(fields, "backend", record.backend),
         read_map(fields, "hypervisor", record.hypervisor),
         read_map(fields, "os_parameters", record.os_parameters), read_disks(fields, record),
-        read_nics(fields, record.nics), read_operation(fields, record), read_claim(fields, record)}) {
+        read_nics(fields, record.nics), read_operation(fields, record), read_lease(fields, record.lease)}) {
     if (!done) return done.error();
   }
   return record;
@@ -282,7 +272,7 @@ std::string write_instance(const InstanceRecord &record) {
   for (const DiskRecord &disk : record.disks) out += lines_of(disk);
   out += lines_of(record.nics);
   if (record.operation) out += lines_of(*record.operation);
-  if (record.claim) out += lines_of(*record.claim);
+  if (const std::string lease = lines_of(record.lease, "  "); !lease.empty()) out += "lease:\n" + lease;
   return out;
 }
 

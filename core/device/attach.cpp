@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT
+#include <algorithm>
 #include <chrono>
 #include <thread>
 
 #include "core/base/log.hpp"
 #include "core/base/text.hpp"
-#include "core/device/claim.hpp"
 #include "core/device/disk.hpp"
+#include "core/device/lease.hpp"
 #include "core/sys/usage.hpp"
 
 namespace vbd::device {
@@ -109,6 +110,25 @@ Result<void> refuse_replaced(Disk &disk) {
       "detach it first: that finds the former device");
 }
 
+/// A device that was found without its record; its lease may be lost as well.
+Result<void> record_found(Disk &disk, const AttachSpec &spec, const plugin::Values &options,
+                          const Observed &observed) {
+  log::warn(text::cat(disk.shown(), ": attached at ", observed.facts.text("node"),
+                      " without a record; it is written anew"));
+  disk.record = new_record(disk);
+  disk.record->read_only = observed.facts.flag("read_only");
+  disk.record->block_size = spec.block_size;
+  disk.record->options = options;
+  disk.record->phase = Record::Phase::attaching;
+  disk.record->leased = !disk.record->read_only;
+  if (disk.record->read_only || spec.dry_run) return {};
+  auto seen = see_lease(spot_of(disk), disk.context.settings);
+  if (!seen) return seen.error();
+  auto ours = is_ours(seen->lease, disk.context.settings);
+  if (!ours) return ours.error();
+  return *ours ? Result<void>() : take_lease(spot_of(disk), disk.context.settings, spec.holder);
+}
+
 /// What an earlier, perhaps killed, run left. Nothing: go on and attach.
 Result<std::optional<Attachment>> settle(Disk &disk, const AttachSpec &spec, const plugin::Values &options) {
   using Settled = std::optional<Attachment>;
@@ -119,14 +139,7 @@ Result<std::optional<Attachment>> settle(Disk &disk, const AttachSpec &spec, con
   if (!observed) return observed.error();
   const bool there = observed->state == Status::State::attached;
   if (there && !disk.record) {
-    log::warn(text::cat(disk.shown(), ": attached at ", observed->facts.text("node"),
-                        " without a record; it is written anew"));
-    disk.record = new_record(disk);
-    disk.record->read_only = observed->facts.flag("read_only");
-    disk.record->block_size = spec.block_size;
-    disk.record->options = options;
-    disk.record->phase = Record::Phase::attaching;
-    disk.record->claimed = !disk.record->read_only;
+    if (auto found = record_found(disk, spec, options, *observed); !found) return found.error();
   }
   const bool leaving =
       disk.record && disk.record->phase == Record::Phase::detaching && !disk.record->held_by(spec.holder);
@@ -232,35 +245,35 @@ Result<void> check_size(const Disk &disk, const std::optional<InstanceRecord> &i
   return {};
 }
 
-/// Everything about the directory's instance.yaml: it must be at home, and no other node may write.
+/// The directory's instance.yaml must be at home, and no other node may write the image: readers beside it
+/// would see half of what it writes.
 Result<std::optional<InstanceRecord>> check_instance(const Disk &disk, bool read_only) {
   auto instance = read_instance(disk.place.directory.get(), disk.place.directory_path, read_only);
-  if (!instance || !*instance) return instance;
-  if (auto home = check_home(**instance, disk.place.directory.get(), disk.place.directory_path); !home) {
-    return home.error();
+  if (!instance) return instance;
+  if (*instance) {
+    auto home = check_home(**instance, disk.place.directory.get(), disk.place.directory_path);
+    if (!home) return home.error();
   }
-  if (!read_only) {
-    if (auto free = check_claim(**instance, disk.context.settings, disk.place.directory_path); !free) {
-      return free.error();
-    }
-  }
+  if (auto free = refuse_elsewhere(spot_of(disk), disk.context.settings, *instance); !free)
+    return free.error();
   return instance;
 }
 
-/// Whether a claim is to be written; sets record.claimed, also when an attachment beside this one made it.
-Result<bool> plan_claim(Disk &disk, const std::optional<InstanceRecord> &instance) {
-  if (!instance || disk.record->read_only) return false;
-  auto ours = claim_is_ours(*instance, disk.context.settings);
+/// Whether the lease is to be taken; sets record.leased, also when an attachment beside this one took it.
+Result<bool> plan_lease(Disk &disk, const AttachSpec &spec, const std::optional<InstanceRecord> &instance) {
+  if (spec.read_only || spec.leased) return false;
+  disk.record->leased = true;
+  const bool listed = instance && lists(*instance, sys::base_name(disk.place.path));
+  if (!listed) return true;
+  auto ours = is_ours(instance->lease, disk.context.settings);
   if (!ours) return ours.error();
-  disk.record->claimed = true;
   if (!*ours) return true;
-  auto records = disk.records.all();
-  if (!records) return records.error();
-  disk.record->claimed =
-      false;  // somebody above made it, and takes it out: unless a disk beside this one did
-  for (const Record &other : *records) {
-    if (other.claimed && sys::dir_name(other.image) == disk.place.directory_path) disk.record->claimed = true;
-  }
+  auto others = others_under_lease(disk, *instance);
+  if (!others) return others.error();
+  if (others->empty()) return true;  // whoever had it was killed
+  // None of them has taken it: their guest did, which gives it up.
+  disk.record->leased =
+      std::any_of(others->begin(), others->end(), [](const Record &other) { return other.leased; });
   return false;
 }
 
@@ -282,14 +295,14 @@ plugin::Values without_secrets(const plugin::Plugin &driver, plugin::Values valu
 /// Nothing is attached, and everything was checked: the steps that change something.
 Result<Attachment> make(Disk &disk, const AttachSpec &spec, const plugin::Values &params,
                         const std::optional<InstanceRecord> &instance, bool shared) {
-  auto claim = plan_claim(disk, instance);
-  if (!claim) return claim.error();
+  auto take = plan_lease(disk, spec, instance);
+  if (!take) return take.error();
   if (auto written = disk.records.write(*disk.record); !written) return written.error();
   if (auto made = disk.records.make_state_directory(disk.record->file); !made)
     return undo(disk, made.error());
-  if (*claim) {
-    auto claimed = write_claim(disk.place.directory.get(), *instance, disk.context.settings, spec.holder);
-    if (!claimed) return undo(disk, claimed.error().at(disk.place.directory_path));
+  if (*take) {
+    if (auto taken = take_lease(spot_of(disk), disk.context.settings, spec.holder); !taken)
+      return undo(disk, taken.error());
   }
   Observed observed;
   if (!spec.lend) {

@@ -24,7 +24,7 @@ Result<void> detach_unrecorded(Disk &disk, const Observed &observed, bool dry_ru
   disk.record = new_record(disk);
   disk.record->node = observed.facts.text("node");
   disk.record->read_only = observed.facts.flag("read_only");
-  disk.record->claimed = !disk.record->read_only;
+  disk.record->leased = !disk.record->read_only;
   return finish_detach(disk);
 }
 

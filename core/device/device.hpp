@@ -14,6 +14,7 @@
 #include "core/config/settings.hpp"
 #include "core/image/image.hpp"
 #include "core/image/vet.hpp"
+#include "core/model/instance_record.hpp"
 #include "core/plugin/registry.hpp"
 
 namespace vbd::device {
@@ -29,9 +30,8 @@ inline constexpr const char *kLostHint =
     "the device is gone, and so is what did not reach the image: look at the room on its filesystem and at "
     "the "
     "kernel's log, then at what the image holds";
-/// The directory is a copied or moved instance's, or another node writes there.
+/// The directory is a copied or moved instance's.
 inline constexpr ErrorKind kForeignDirectory{"instance.foreign", Exit::refused};
-inline constexpr ErrorKind kClaimedElsewhere{"instance.claimed", Exit::busy};
 using image::kPartialView;
 
 struct Context {
@@ -47,11 +47,12 @@ struct AttachSpec {
   std::uint32_t block_size = 512;
   bool dry_run = false;
   bool locked = false;  ///< the caller holds the operation lock of the image's directory
-  /// Checked, recorded and claimed like an attachment, but no device is made: whoever the holder starts opens
+  /// Checked, recorded and leased like an attachment, but no device is made: whoever the holder starts opens
   /// the image itself. The image lock is free when this returns.
   bool lend = false;
   /// For an image that is new here, or was changed by others: what the operator says about its check.
   image::Vetting::Word vetting = image::Vetting::Word::check;
+  bool leased = false;  ///< the caller has taken the lease for a guest, and gives it up with it
 };
 
 struct Attachment {
@@ -108,6 +109,10 @@ struct MountRequest {
 
 /// Holders of an image, by its identity, for those about to delete or change it; empty: not attached.
 [[nodiscard]] Result<std::vector<std::string>> holders_of(const Context &context, const LogicalId &id);
+
+/// Of an instance's directory: writable attachments are left, for other holders than the guest that took the
+/// lease. Then they keep it, and the last of them gives it up.
+[[nodiscard]] Result<bool> keep_lease(const Context &context, const InstanceRecord &instance);
 
 /// Records under run_dir whose device is gone are dropped; what is broken is reported.
 struct Leftover {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "core/device/device.hpp"
+#include "core/device/lease.hpp"
 #include "core/device/record.hpp"
 #include "core/sys/files.hpp"
 #include "core/sys/locks.hpp"
@@ -66,9 +67,14 @@ struct Observed {
 [[nodiscard]] Result<void> call_detach(Disk &disk);
 /// Driver's refresh, which must be there, on disk.record.
 [[nodiscard]] Result<void> call_refresh(Disk &disk);
-/// The driver's detach, then claim and record go. On failure the record stays and the error names the users.
+/// Whose lease it is about.
+[[nodiscard]] LeaseSpot spot_of(const Disk &disk);
+/// Writable attachments of other images that the instance lists, which its one lease covers too.
+[[nodiscard]] Result<std::vector<Record>> others_under_lease(const Disk &disk,
+                                                             const InstanceRecord &instance);
+/// The driver's detach, then lease and record go. On failure the record stays and the error names the users.
 [[nodiscard]] Result<void> finish_detach(Disk &disk);
-/// Nothing is attached: takes out the claim when no other writer needs it, and the record.
+/// Nothing is attached: gives up the lease when no other writer needs it, and drops the record.
 [[nodiscard]] Result<void> forget(Disk &disk);
 
 /// What detach does, on a disk that is open (and locked unless `dry_run`).

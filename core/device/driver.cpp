@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 // Calls of the driver, with the record (vbd.state/1) and the image lock (vbd.lock/1) behind them.
+#include <algorithm>
+
 #include "core/base/log.hpp"
 #include "core/base/text.hpp"
-#include "core/device/claim.hpp"
 #include "core/device/disk.hpp"
 #include "core/sys/host.hpp"
 #include "core/sys/mount.hpp"
@@ -90,15 +91,14 @@ Error busy_error(const Disk &disk, const Error &error) {
   return Error(kDeviceBusy, message, "unmount it, or end the program that has it open, then detach again");
 }
 
-/// Another writable attachment below the same directory still needs the claim.
-Result<bool> claim_still_needed(const Disk &disk) {
-  auto records = disk.records.all();
-  if (!records) return records.error();
-  for (const Record &other : *records) {
-    if (other.file == disk.record->file || !other.claimed) continue;
-    if (sys::dir_name(other.image) == sys::dir_name(disk.record->image)) return true;
-  }
-  return false;
+/// Another writable attachment still needs the lease, which is the instance's.
+Result<bool> lease_still_needed(const Disk &disk) {
+  auto instance = read_instance(disk.place.directory.get(), disk.place.directory_path, true);
+  if (!instance) return instance.error();
+  if (!*instance || !lists(**instance, sys::base_name(disk.place.path))) return false;
+  auto others = others_under_lease(disk, **instance);
+  if (!others) return others.error();
+  return std::any_of(others->begin(), others->end(), [](const Record &other) { return other.leased; });
 }
 
 }  // namespace
@@ -140,6 +140,38 @@ Result<Observed> observe(Disk &disk) {
   return observed;
 }
 
+LeaseSpot spot_of(const Disk &disk) {
+  return {disk.place.directory.get(), disk.place.directory_path, sys::base_name(disk.place.path)};
+}
+
+Result<std::vector<Record>> others_under_lease(const Disk &disk, const InstanceRecord &instance) {
+  auto records = disk.records.all();
+  if (!records) return records;
+  std::erase_if(*records, [&](const Record &other) {
+    return other.file == disk.record->file || other.read_only ||
+           sys::dir_name(other.image) != disk.place.directory_path ||
+           !lists(instance, sys::base_name(other.image));
+  });
+  return records;
+}
+
+Result<bool> keep_lease(const Context &context, const InstanceRecord &instance) {
+  const Records records(context.settings.run_dir);
+  auto all = records.all();
+  if (!all) return all.error();
+  bool kept = false;
+  for (Record &record : *all) {
+    const bool covered = !record.read_only && sys::dir_name(record.image) == instance.directory &&
+                         lists(instance, sys::base_name(record.image));
+    if (!covered) continue;
+    kept = true;
+    if (record.leased) continue;
+    record.leased = true;
+    if (auto written = records.write(record); !written) return written.error();
+  }
+  return kept;
+}
+
 Result<plugin::Facts> call_attach(Disk &disk, const plugin::Values &params, bool shared) {
   plugin::CallContext context = make_context(disk, true);
   add_lock_calls(disk, context);
@@ -173,19 +205,16 @@ Result<void> call_refresh(Disk &disk) {
 }
 
 Result<void> forget(Disk &disk) {
-  if (disk.record->claimed && disk.place.directory) {
-    auto needed = claim_still_needed(disk);
+  if (disk.record->leased && disk.place.directory) {
+    auto needed = lease_still_needed(disk);
     if (!needed) return needed.error();
-    if (!*needed) {
-      auto released =
-          release_claim(disk.place.directory.get(), disk.place.directory_path, disk.context.settings);
-      // The record stays until this works, so that the next detach tries it again.
-      if (!released) {
-        return Error(ErrorKind{released.error().id(), released.error().exit()},
-                     text::cat("the device is gone, but the claim could not be taken out: ",
-                               released.error().message()),
-                     "detach again when that is mended; until then other nodes are kept away");
-      }
+    auto released = *needed ? Result<void>() : release_lease(spot_of(disk), disk.context.settings);
+    // The record stays until this works, so that the next detach tries it again.
+    if (!released) {
+      return Error(
+          ErrorKind{released.error().id(), released.error().exit()},
+          text::cat("the device is gone, but the lease could not be given up: ", released.error().message()),
+          "detach again when that is mended; until then other nodes are kept away");
     }
   }
   auto dropped = disk.records.drop(*disk.record);

@@ -34,7 +34,7 @@ struct Record {
   std::map<std::string, std::string>
       properties;                            ///< of this image, so that its header need not be read again
   std::map<std::string, std::string> state;  ///< the driver's own
-  bool claimed = false;                      ///< instance.yaml carries a claim for this attachment
+  bool leased = false;                       ///< the lease was taken for this attachment, and goes with it
   std::string boot_id;
   bool lent = false;  ///< no device: the holder's guest has opened the image itself
 

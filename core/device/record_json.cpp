@@ -108,7 +108,7 @@ std::string write_record_json(const Record &record) {
   value.set("options", map_value(record.options));
   value.set("properties", map_value(record.properties));
   value.set("state", map_value(record.state));
-  value.set("claimed", record.claimed);
+  value.set("leased", record.leased);
   value.set("boot_id", record.boot_id);
   if (record.lent) value.set("lent", true);
   return json::dump(value) + "\n";
@@ -133,7 +133,7 @@ Result<Record> parse_record_json(std::string_view text, const std::string &file)
   record.options = reader.map("options");
   record.properties = reader.map("properties");
   record.state = reader.map("state");
-  record.claimed = reader.flag("claimed");
+  record.leased = reader.flag(value->find("claimed") != nullptr ? "claimed" : "leased");  // of an earlier vbd
   record.boot_id = reader.text("boot_id");
   record.lent = value->find("lent") != nullptr && reader.flag("lent");
   if (reader.bad().empty()) return record;

@@ -40,11 +40,17 @@ struct OperationRecord {
   std::vector<std::string> files;  ///< names that it may have created (add) or removes (remove)
   bool made_directory = false;  ///< add: the instance's directory is its own work and goes when it is undone
   std::map<std::string, std::string> details = {};  ///< what else the verb needs to finish or undo it
+  std::string node = {}, boot_id = {};              ///< where it runs or ran; "" in a file of an earlier vbd
 };
 
-/// Who may write this instance's disks: node, its boot, and for whom.
-struct ClaimRecord {
-  std::string node, boot_id, holder, time;
+/// Who may write an image, or the disks of an instance: a node in one boot of it, and for whom.
+struct Lease {
+  std::string node, boot_id, holder, time;  ///< all "" when nobody has it
+  std::uint64_t generation = 0;             ///< one more with each taking; kept when it is given up
+  [[nodiscard]] bool held() const { return !node.empty(); }
+  /// Given up: the generation stays.
+  void free() { *this = Lease{{}, {}, {}, {}, generation}; }
+  bool operator==(const Lease &) const = default;
 };
 
 struct InstanceRecord {
@@ -60,7 +66,7 @@ struct InstanceRecord {
   std::vector<DiskRecord> disks;
   std::vector<NicRecord> nics;
   std::optional<OperationRecord> operation;
-  std::optional<ClaimRecord> claim;
+  Lease lease;
 };
 
 /// sda, sdb, ... sdz, sdaa, ... sdzz for 0..701.

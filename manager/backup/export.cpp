@@ -40,7 +40,7 @@ Result<void> check_state(const Manager &manager, const InstanceRecord &record, c
     return Error(kNoDisks, cat("instance ", record.name, ": has no disk, and nothing to export"),
                  cat("what is known of it is in ", record.directory, "/", instance::kInstanceFile));
   }
-  if (auto unclaimed = instance::check_unclaimed(manager, record); !unclaimed) return unclaimed;
+  if (auto unleased = instance::check_unleased(manager, record); !unleased) return unleased;
   if (spec.live) return {};
   auto down = instance::check_down(manager, record);
   if (down || !down.error().is(instance::kRunning)) return down;

@@ -5,6 +5,7 @@
 #include <iterator>
 
 #include "core/base/text.hpp"
+#include "core/device/lease.hpp"
 #include "core/sys/files.hpp"
 #include "manager/instance/storage.hpp"
 
@@ -71,8 +72,9 @@ Entry judge(const config::Pointer &pointer, const FileText &file) {
     entry.record.name = pointer.name;
   } else if (record->operation) {
     entry.state = State::interrupted;
-    entry.reason =
-        cat(record->operation->verb, " began ", record->operation->started, " and is not finished");
+    const std::string &node = record->operation->node;
+    entry.reason = cat(record->operation->verb, " began ", record->operation->started,
+                       node.empty() ? "" : " on node ", text::printable(node), " and is not finished");
   }
   return entry;
 }
@@ -204,14 +206,17 @@ Result<Entry> Catalog::find(const std::string &name) const {
   return not_found(name);
 }
 
-Result<void> Catalog::write_record(int directory, const InstanceRecord &record) const {
-  auto written = sys::replace_file_at(directory, kInstanceFile, config::write_instance(record));
+Result<void> Catalog::write_record(int directory, const InstanceRecord &record,
+                                   const InstanceRecord *overrule) const {
+  auto written = device::replace_instance(directory, record.directory, record, settings_, overrule);
   if (!written) return written.error().at(record.directory);
   return {};
 }
 
 Result<void> Catalog::create_record(int directory, const InstanceRecord &record) const {
-  auto created = sys::create_file_at(directory, kInstanceFile, config::write_instance(record), 0600);
+  auto stamped = device::with_origin(record, settings_);
+  if (!stamped) return stamped.error();
+  auto created = sys::create_file_at(directory, kInstanceFile, config::write_instance(*stamped), 0600);
   if (created) return {};
   if (created.error().is(sys::kExists)) {
     return Error(kInstanceExists, cat(record.directory, ": holds an instance already"));
@@ -242,6 +247,13 @@ Result<void> Catalog::write_pointer(const InstanceRecord &record) const {
     return Error(kInstanceExists, cat("instance ", record.name, ": exists already on this host"));
   }
   return created.error().at(names_path());
+}
+
+Result<void> Catalog::replace_pointer(const InstanceRecord &record) const {
+  auto directory = open_names();
+  if (!directory) return directory.error();
+  const std::string content = config::write_pointer({record.name, record.uuid, record.directory});
+  return sys::replace_file_at(directory->get(), cat(record.name, kPointerSuffix), content, 0644);
 }
 
 Result<void> Catalog::remove_pointer(const std::string &name) const {

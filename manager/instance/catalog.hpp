@@ -27,7 +27,6 @@ inline constexpr ErrorKind kInstanceExists{"instance.exists", Exit::busy};
 inline constexpr ErrorKind kForeign{"instance.foreign", Exit::refused};
 inline constexpr ErrorKind kInterrupted{"instance.interrupted", Exit::busy};
 inline constexpr ErrorKind kUnreachable{"instance.unreachable", Exit::failed};
-inline constexpr ErrorKind kClaimed{"instance.claimed", Exit::busy};
 inline constexpr ErrorKind kReuse{"instance.reuse", Exit::refused};
 inline constexpr ErrorKind kConfirm{"usage.confirm", Exit::usage};
 
@@ -66,8 +65,10 @@ class Catalog {
   [[nodiscard]] Error not_found(const std::string &name) const;
   [[nodiscard]] Result<Entry> find(const std::string &name) const;
 
-  /// instance.yaml replaced whole. The caller holds the directory's operation lock.
-  [[nodiscard]] Result<void> write_record(int directory, const InstanceRecord &record) const;
+  /// instance.yaml replaced whole, unless another node has the instance (device::replace_instance): then only
+  /// where `overrule` has its very lease. The caller holds the directory's operation lock.
+  [[nodiscard]] Result<void> write_record(int directory, const InstanceRecord &record,
+                                          const InstanceRecord *overrule = nullptr) const;
   /// instance.yaml where there is none: kInstanceExists otherwise.
   [[nodiscard]] Result<void> create_record(int directory, const InstanceRecord &record) const;
   /// kNotFound (sys) when there is no instance.yaml.
@@ -79,6 +80,8 @@ class Catalog {
   [[nodiscard]] Result<std::optional<config::Pointer>> pointer(const std::string &name) const;
   /// Never replaces another instance's: kInstanceExists.
   [[nodiscard]] Result<void> write_pointer(const InstanceRecord &record) const;
+  /// In one step over the one that this name has: of an instance that moved.
+  [[nodiscard]] Result<void> replace_pointer(const InstanceRecord &record) const;
   [[nodiscard]] Result<void> remove_pointer(const std::string &name) const;
   /// As remove_pointer, but only when it is that of `record`: by uuid and directory. Holds lock_names().
   [[nodiscard]] Result<void> remove_own_pointer(const InstanceRecord &record) const;

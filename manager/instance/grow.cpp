@@ -91,7 +91,7 @@ Result<Goal::How> check_device(const Manager &manager, const LogicalId &id, cons
 }
 
 Result<void> see_use(const Manager &manager, const InstanceRecord &record, Goal &goal) {
-  if (auto unclaimed = check_unclaimed(manager, record); !unclaimed) return unclaimed;
+  if (auto unleased = check_unleased(manager, record); !unleased) return unleased;
   auto status = device::query(context_of(manager), goal.id);
   if (!status) return status.error();
   if (status->state == device::Status::State::detached) return {};

@@ -22,6 +22,7 @@ namespace vbd::instance {
 inline constexpr ErrorKind kGrammar{"usage.disk_template", Exit::usage};
 inline constexpr ErrorKind kAmbiguousOption{"option.ambiguous", Exit::usage};
 inline constexpr ErrorKind kMacInUse{"instance.mac_in_use", Exit::busy};
+inline constexpr ErrorKind kStillThere{"instance.still_there", Exit::busy};
 inline constexpr ErrorKind kNoNode{"node.not_found", Exit::not_found};
 inline constexpr ErrorKind kOtherNode{"node.other", Exit::refused};
 
@@ -118,13 +119,19 @@ struct ConfigFile {
 /// What stands for a disk's device that does not exist yet.
 [[nodiscard]] std::string stand_in(const std::string &disk);
 
-/// Problems and leftovers; repaired with `repair`; pointers found again with `rebuild`.
+struct VerifySpec {
+  bool repair = false;  ///< what killed runs left; never forgets an instance
+  bool rebuild =
+      false;           ///< pointers are found again, of instances whose parameters name nothing of this host
+  bool trust = false;  ///< and of all others
+  std::vector<std::string> forget = {};  ///< names; kStillThere of one that is there and fine
+};
+/// Problems and leftovers.
 struct Problem {
   std::string where, what;
   bool repaired = false;
 };
-/// With `rebuild` only instances whose parameters name nothing of this host, or, with `trust`, all.
-[[nodiscard]] Result<std::vector<Problem>> verify(const Manager &manager, bool repair, bool rebuild,
-                                                  bool dry_run, bool trust = false);
+[[nodiscard]] Result<std::vector<Problem>> verify(const Manager &manager, const VerifySpec &spec,
+                                                  bool dry_run);
 
 }  // namespace vbd::instance

@@ -88,7 +88,7 @@ Result<void> check_here(const Manager &manager, const InstanceRecord &record) {
         cat("instance ", record.name, ": its node is ", record.node, ", this is ", manager.settings.node),
         cat("run the same command on ", record.node));
   }
-  return check_unclaimed(manager, record);
+  return check_unleased(manager, record);
 }
 
 Result<void> destroy(const Manager &manager, const std::optional<GuestRecord> &record,
@@ -115,7 +115,9 @@ Result<void> clear(const Manager &manager, Work &work, bool wanted_up) {
     if (!gone) lost = gone;  // the device is gone all the same, and so is the guest
   }
   if (auto gone = drop_guest(manager.settings, work.record.uuid); !gone) return gone;
-  if (work.record.claim && work.record.claim->node == manager.settings.node) work.record.claim.reset();
+  auto kept = device::keep_lease({manager.settings, manager.registry}, work.record);
+  if (!kept) return kept.error();
+  if (!*kept && work.record.lease.node == manager.settings.node) work.record.lease.free();
   work.record.wanted_up = wanted_up;
   auto ended = end_operation(manager, work);
   if (!ended || lost) return ended;

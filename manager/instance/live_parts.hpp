@@ -29,13 +29,13 @@ inline constexpr const char *kRemembered = "remembered";
 /// There, and not powered off by itself.
 [[nodiscard]] bool is_up(const hypervisor::GuestStatus &status);
 
-/// kOtherNode, or kClaimed by another node.
+/// kOtherNode, or kLeasedElsewhere (device).
 [[nodiscard]] Result<void> check_here(const Manager &manager, const InstanceRecord &record);
 
 /// Ends the guest, and what a start that was killed has left running without a note. Gone already: fine.
 [[nodiscard]] Result<void> destroy(const Manager &manager, const std::optional<GuestRecord> &record,
                                    const std::string &uuid);
-/// No guest is there any more: takes the disks back, drops the note of it, the operation and the claim.
+/// No guest is there any more: takes the disks back, drops the note of it, the operation and the lease.
 [[nodiscard]] Result<void> clear(const Manager &manager, Work &work, bool wanted_up);
 
 }  // namespace vbd::instance

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT
-// start. The order: the operation and the claim in instance.yaml, the note of the guest, the disks, the
+// start. The order: the operation and the lease in instance.yaml, the note of the guest, the disks, the
 // config file, the hypervisor, the locks of images that it opened itself, the note again, instance.yaml
 // without the operation. Each is undone in reverse when one fails.
 #include <algorithm>
 
 #include "core/base/log.hpp"
 #include "core/base/text.hpp"
+#include "core/device/lease.hpp"
 #include "core/sys/components.hpp"
 #include "core/sys/files.hpp"
 #include "core/sys/guard.hpp"
@@ -28,6 +29,7 @@ Result<void> give_disk(const Manager &manager, const Profile &profile, const Ins
                           disk.driver_options};
   spec.locked = true;
   spec.vetting = manager.vetting.word;
+  spec.leased = true;
   const device::Context context{manager.settings, manager.registry};
   auto status = device::query(context, spec.id, true);
   if (!status) return status.error();
@@ -103,8 +105,8 @@ Result<void> run(Starting &starting, bool paused) {
 
 Result<void> start_here(const Manager &manager, const Profile &profile, Work &work, bool paused) {
   const bool wanted = work.record.wanted_up;
-  auto boot = sys::boot_id();
-  if (!boot) return boot.error();
+  auto lease = device::next_lease(work.record.lease, manager.settings, disk_holder(work.record));
+  if (!lease) return lease.error();
   Starting starting{manager,
                     profile,
                     work,
@@ -116,7 +118,7 @@ Result<void> start_here(const Manager &manager, const Profile &profile, Work &wo
                      {},
                      profile.commands.status_uuid != 0},
                     {}};
-  work.record.claim = ClaimRecord{manager.settings.node, *boot, disk_holder(work.record), sys::now_rfc3339()};
+  work.record.lease = *std::move(lease);
   auto done = begin_operation(manager, work, OperationRecord{"start", sys::now_rfc3339(), {}, false, {}});
   if (done) done = write_guest(manager.settings, starting.guest);
   if (done) done = run(starting, paused);

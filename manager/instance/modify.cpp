@@ -153,10 +153,10 @@ Result<void> plan_other(const Manager &manager, const DiskChange &wanted, Change
   return {};
 }
 
-/// Nobody may have what is deleted or gets another mode; another node's claim counts for all.
+/// Nobody may have what is deleted or gets another mode; another node's lease counts for all.
 Result<void> check_quiet(const Manager &manager, const InstanceRecord &record, const Change &change,
                          bool assume_unused) {
-  if (auto unclaimed = check_unclaimed(manager, record); !unclaimed) return unclaimed;
+  if (auto unleased = check_unleased(manager, record); !unleased) return unleased;
   for (const auto &disk : record.disks) {
     const auto same = std::find_if(change.after.disks.begin(), change.after.disks.end(),
                                    [&](const DiskRecord &other) { return other.file == disk.file; });

@@ -117,12 +117,7 @@ Result<void> run_install(const Manager &manager, const Site &site, const Instanc
 
 Result<void> detach_left(const Manager &manager, const InstanceRecord &record) {
   if (!record.operation || !record.operation->details.contains(kScriptDetail)) return {};
-  if (record.claim && record.claim->node != manager.settings.node) {
-    return Error(kClaimed,
-                 cat("instance ", record.name, ": its ", record.operation->verb, " was interrupted on node ",
-                     text::printable(record.claim->node)),
-                 cat("go on there"));
-  }
+  if (auto here = check_unleased(manager, record); !here) return here;
   return Attached(manager, record).detach_all();
 }
 
@@ -130,7 +125,7 @@ Result<void> settle_export(const Manager &manager, Work &work) {
   if (auto gone_on = release_held(manager, work.record); !gone_on) return gone_on;
   if (auto gone = detach_left(manager, work.record); !gone) return gone;
   auto record = Catalog(manager.settings).read_record(work.site.directory.get(), work.site.path);
-  if (!record) return record.error();  // without the claim, by now
+  if (!record) return record.error();  // without the lease, by now
   work.record = std::move(*record);
   return end_operation(manager, work);
 }

@@ -1,10 +1,15 @@
 // SPDX-License-Identifier: MIT
 // register: a directory that was copied or moved becomes an instance of its own. Two writes: the record, then
-// the pointer; a run that was killed between them is finished by the same command.
+// the pointer; a run that was killed between them is finished by the same command. The lease and the
+// operation of another node are respected, for DIRECTORY may be what that node uses.
+#include <algorithm>
+
 #include "core/base/log.hpp"
 #include "core/base/text.hpp"
+#include "core/device/lease.hpp"
 #include "core/sys/files.hpp"
 #include "core/sys/host.hpp"
+#include "core/sys/name_lock.hpp"
 #include "manager/instance/add_plan.hpp"
 #include "manager/instance/disks.hpp"
 #include "manager/instance/live.hpp"
@@ -15,17 +20,25 @@ namespace {
 
 using text::cat;
 
+constexpr std::chrono::milliseconds kOriginalPatience{5000};
+
 struct Registration {
-  InstanceRecord record;    ///< as it will be
-  std::string former_name;  ///< of a pointer that goes, for it leads to where nothing is any more
+  InstanceRecord record;            ///< as it will be
+  std::vector<std::string> former;  ///< names whose pointers go, once the new one is there
   bool rewrite = false, known = false;
+  bool replaces = false;  ///< the name's pointer leads to where the instance was
   Plan lines;
   hypervisor::Brought brought;
 };
 
 /// Whoever is known under this UUID or name, but for the directory itself.
 struct Others {
-  const Entry *same_uuid = nullptr, *same_name = nullptr, *same_place = nullptr;
+  const Entry *same_uuid = nullptr, *same_name = nullptr;
+  std::vector<const Entry *> same_place;
+
+  [[nodiscard]] bool is_here(const Entry *entry) const {
+    return std::find(same_place.begin(), same_place.end(), entry) != same_place.end();
+  }
 };
 
 Others find_others(const std::vector<Entry> &entries, const InstanceRecord &record, const std::string &name,
@@ -37,7 +50,7 @@ Others find_others(const std::vector<Entry> &entries, const InstanceRecord &reco
     const bool here = entry.record.directory == path ||
                       (entry.state == State::foreign && entry.record.uuid == record.uuid &&
                        entry.record.directory == record.directory && entry.reason.starts_with(path + "/"));
-    if (here) others.same_place = &entry;
+    if (here) others.same_place.push_back(&entry);
     if (!here && entry.record.uuid == record.uuid) others.same_uuid = &entry;
   }
   return others;
@@ -87,59 +100,101 @@ Error name_taken(const std::string &name, const Entry &other) {
           "give it another name with --as"};
 }
 
+/// Where the instance is that the record was written for.
+enum class Original {
+  here,       ///< DIRECTORY itself, perhaps reached by another way
+  elsewhere,  ///< DIRECTORY is a copy of it
+  unseen      ///< its place holds it no longer, or can't be seen from here: DIRECTORY may be it, moved
+};
+
+Result<Original> find_original(const Manager &manager, const InstanceRecord &found, const std::string &path,
+                               int directory, bool dry_run) {
+  if (found.directory == path) return Original::here;
+  auto home = sys::open_parent(found.directory + "/.");
+  if (!home) return Original::unseen;
+  auto own = sys::file_info(directory), there = sys::file_info(home->get());
+  if (!own || !there) return Original::unseen;
+  // Two mounts of one directory have device numbers of their own.
+  if (own->id.inode == there->id.inode && (dry_run || own->id == there->id)) return Original::here;
+  if (!dry_run) {
+    auto name = sys::NameLock::acquire(directory, path, manager.settings.node, kOriginalPatience);
+    if (!name) return name.error();
+    if (name->seen_in(home->get())) return Original::here;
+  }
+  auto record = Catalog(manager.settings).read_record(home->get(), found.directory);
+  return record && record->uuid == found.uuid ? Original::elsewhere : Original::unseen;
+}
+
+/// Pointers that lead here under another name, and the one to where the instance was before it moved.
+void find_former(Registration &plan, const Others &others, bool moved) {
+  for (const Entry *entry : others.same_place) {
+    if (entry->record.name != plan.record.name) plan.former.push_back(entry->record.name);
+  }
+  if (moved && others.same_uuid->record.name != plan.record.name)
+    plan.former.push_back(others.same_uuid->record.name);
+  for (const auto &name : plan.former) plan.lines.push_back(cat("forget the former name or place of ", name));
+}
+
 Result<Registration> plan_registration(const Manager &manager, const InstanceRecord &found,
-                                       const std::string &path, const std::string &as) {
-  const Catalog catalog(manager.settings);
-  auto entries = catalog.list();
+                                       const std::string &path, const std::string &as, Original original) {
+  auto entries = Catalog(manager.settings).list();
   if (!entries) return entries.error();
   const std::string name = as.empty() ? found.name : as;
   if (auto good = check_addressable(manager, name); !good)
     return good.error().with_hint(cat("give it another name with --as; ", good.error().hint()));
   const Others others = find_others(*entries, found, name, path);
-  const bool moved = others.same_uuid != nullptr && others.same_uuid->missing;
-  const bool copied = others.same_uuid != nullptr && !others.same_uuid->missing;
-  Registration plan{found, {}, false, false, {}, {}};
-  if (others.same_name != nullptr && others.same_name != others.same_place &&
+  // One that gets another name is another instance: where the other one is just not mounted, it stays known.
+  const bool moved = others.same_uuid != nullptr && others.same_uuid->missing && name == found.name;
+  const bool copied = (others.same_uuid != nullptr && !moved) || original == Original::elsewhere;
+  Registration plan;
+  plan.record = found;
+  if (others.same_name != nullptr && !others.is_here(others.same_name) &&
       !(moved && others.same_name == others.same_uuid)) {
     return name_taken(name, *others.same_name);
   }
   const bool settled = found.directory == path && found.name == name && !copied;
-  plan.known = settled && others.same_place != nullptr && others.same_place->state != State::foreign;
-  if (plan.known) return plan;
-  if (!settled && (copied || !as.empty())) {
+  plan.known = settled && others.same_name != nullptr && others.same_name->state != State::foreign;
+  plan.rewrite = !settled;
+  plan.replaces = others.same_name != nullptr;
+  if (!settled && (copied || name != found.name)) {
     auto uuid = sys::new_uuid();
     if (!uuid) return uuid.error();
     plan.record.uuid = *uuid;
-    plan.record.claim.reset();  // the original's
   }
+  if (original == Original::elsewhere) plan.record.lease.free();  // the original's
   plan.record.name = name;
   plan.record.directory = path;
-  plan.rewrite = !settled;
-  if (moved) plan.former_name = others.same_uuid->record.name;
-  if (others.same_place != nullptr) plan.former_name = others.same_place->record.name;
   if (plan.rewrite) {
     plan.lines.push_back(cat("write ", path, "/", kInstanceFile, ": name ", name,
                              plan.record.uuid == found.uuid ? ", the same UUID" : ", a new UUID"));
   }
-  if (!plan.former_name.empty()) plan.lines.push_back(cat("forget the former place of ", plan.former_name));
-  plan.lines.push_back(cat("take the name ", name));
+  if (!plan.known) plan.lines.push_back(cat("take the name ", name));
+  find_former(plan, others, moved);
   return plan;
 }
 
+/// What was found decides, not what is planned: the original's lease is the original's whatever name it gets.
 Result<void> check_registrable(const Manager &manager, const InstanceRecord &found, const std::string &path,
-                               const Registration &plan) {
+                               const Registration &plan, Original original) {
   if (found.operation) {
+    const std::string &node = found.operation->node;
     return Error(kInterrupted,
                  cat(path, ": ", text::printable(found.operation->verb), " of ", found.name, " began ",
-                     found.operation->started, " and is not finished"),
-                 "finish it where it began, and copy the directory again");
+                     found.operation->started, node.empty() ? "" : " on node ", text::printable(node),
+                     " and is not finished"),
+                 original == Original::elsewhere ? "finish it where it began, and copy the directory again"
+                                                 : "finish it where it began");
   }
-  const auto &claim = plan.record.claim;
-  if (!claim || claim->node == manager.settings.node) return {};
-  return Error(kClaimed,
-               cat(path, ": claimed by ", text::printable(claim->holder), " on node ",
-                   text::printable(claim->node), " since ", text::printable(claim->time)),
-               "stop or detach it there; a copy gets a name of its own with --as");
+  if (original != Original::elsewhere) {
+    auto free = device::check_lease(found.lease, manager.settings, path, path);
+    if (!free) return free;
+  }
+  if (!plan.rewrite) return {};
+  InstanceRecord here = found;
+  here.directory = path;
+  here.lease.free();
+  if (original == Original::elsewhere) here.uuid = plan.record.uuid;  // the guest is the original's
+  return check_all_unused(manager, here, false);
 }
 
 /// Whoever put the directory there put the images there.
@@ -154,20 +209,50 @@ Result<void> vet_all(const Manager &manager, const Registration &plan) {
   return {};
 }
 
-Result<void> do_register(const Catalog &catalog, const Site &site, const Registration &plan) {
+/// An instance that this host does not know yet: its words and its images.
+Result<void> take_in(const Manager &manager, const RegisterSpec &spec, Registration &plan) {
+  if (auto narrowed = narrow(manager, spec, plan); !narrowed) return narrowed;
+  if (auto good = vet_all(manager, plan); !good) return good;
+  if (!vetting_line(manager).empty()) plan.lines.push_back(vetting_line(manager));
+  return {};
+}
+
+/// What register does, and all that speaks against it.
+Result<Registration> plan_checked(const Manager &manager, const RegisterSpec &spec,
+                                  const InstanceRecord &found, const std::string &path, int directory,
+                                  bool dry_run) {
+  auto original = find_original(manager, found, path, directory, dry_run);
+  if (!original) return original.error();
+  auto plan = plan_registration(manager, found, path, spec.as, *original);
+  if (!plan) return plan;
+  if (auto good = check_registrable(manager, found, path, *plan, *original); !good) return good.error();
+  if (plan->known) return plan;
+  if (auto good = take_in(manager, spec, *plan); !good) return good.error();
+  return plan;
+}
+
+/// The new pointer comes before the old one goes: a kill in between leaves one too many, never none.
+Result<void> do_register(const Catalog &catalog, const Site &site, const InstanceRecord &found,
+                         const Registration &plan) {
   if (plan.rewrite) {
-    if (auto written = catalog.write_record(site.directory.get(), plan.record); !written) return written;
+    if (auto written = catalog.write_record(site.directory.get(), plan.record, &found); !written)
+      return written;
   }
-  if (!plan.former_name.empty()) {
-    if (auto gone = catalog.remove_pointer(plan.former_name); !gone) return gone;
+  if (!plan.known) {
+    auto known = plan.replaces ? catalog.replace_pointer(plan.record) : catalog.write_pointer(plan.record);
+    if (!known) return known;
   }
-  return catalog.write_pointer(plan.record);
+  for (const auto &name : plan.former) {
+    if (auto gone = catalog.remove_pointer(name); !gone) return gone;
+  }
+  return {};
 }
 
 }  // namespace
 
 Result<void> check_names_nothing_here(const Manager &manager, const InstanceRecord &record) {
-  Registration plan{record, {}, false, false, {}, {}};
+  Registration plan;
+  plan.record = record;
   RegisterSpec spec;
   if (auto narrowed = narrow(manager, spec, plan); !narrowed) return narrowed;
   std::vector<std::string> names;
@@ -183,9 +268,8 @@ Result<void> check_names_nothing_here(const Manager &manager, const InstanceReco
 }
 
 Result<FromOutside> register_directory(const Manager &manager, const RegisterSpec &spec, bool dry_run) {
-  const std::string &as = spec.as;
-  if (!as.empty()) {
-    if (auto good = check_instance_name(as); !good) return good.error();
+  if (!spec.as.empty()) {
+    if (auto good = check_instance_name(spec.as); !good) return good.error();
   }
   const Catalog catalog(manager.settings);
   const auto allowed = sys::resolve_allowed(manager.settings.allowed_dirs);
@@ -211,15 +295,11 @@ Result<FromOutside> register_directory(const Manager &manager, const RegisterSpe
     found = catalog.read_record(site.directory.get(), *path);
     if (!found) return found.error();
   }
-  auto plan = plan_registration(manager, *found, *path, as);
+  auto plan =
+      plan_checked(manager, spec, *found, *path, dry_run ? opened->get() : site.directory.get(), dry_run);
   if (!plan) return plan.error();
-  if (auto good = check_registrable(manager, *found, *path, *plan); !good) return good.error();
-  if (plan->known) return FromOutside{plan->lines, plan->brought};
-  if (auto narrowed = narrow(manager, spec, *plan); !narrowed) return narrowed.error();
-  if (auto good = vet_all(manager, *plan); !good) return good.error();
-  if (!vetting_line(manager).empty()) plan->lines.push_back(vetting_line(manager));
-  if (dry_run) return FromOutside{plan->lines, plan->brought};
-  auto done = do_register(catalog, site, *plan);
+  if (dry_run || plan->lines.empty()) return FromOutside{plan->lines, plan->brought};
+  auto done = do_register(catalog, site, *found, *plan);
   log::audit(cat("instance register ", plan->record.name, " in ", *path),
              done ? "done" : done.error().message());
   if (!done) return done.error();

@@ -83,7 +83,7 @@ Result<Plan> reinstall(const Manager &manager, const ReinstallSpec &spec, bool d
 Result<void> settle_reinstall(const Manager &manager, Work &work) {
   if (auto gone = detach_left(manager, work.record); !gone) return gone;
   auto record = Catalog(manager.settings).read_record(work.site.directory.get(), work.site.path);
-  if (!record) return record.error();  // without the claim, by now
+  if (!record) return record.error();  // without the lease, by now
   work.record = std::move(*record);
   log::warn(cat("instance ", work.record.name,
                 ": its reinstall was cut off; the disks hold an unfinished installation"));

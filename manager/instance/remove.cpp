@@ -33,15 +33,6 @@ bool is_there(const config::Settings &settings, const std::string &path) {
   return directory.ok() && sys::file_info_at(directory->get(), sys::base_name(path)).ok();
 }
 
-Result<void> check_claim(const Manager &manager, const InstanceRecord &record) {
-  if (!record.claim || record.claim->node == manager.settings.node) return {};  // here, holders decide
-  return Error(
-      kClaimed,
-      cat("instance ", record.name, ": claimed by ", text::printable(record.claim->holder), " on node ",
-          text::printable(record.claim->node), " since ", text::printable(record.claim->time)),
-      cat("stop or detach it on ", text::printable(record.claim->node)));
-}
-
 Plan describe(const config::Settings &settings, const InstanceRecord &record, const RemoveSpec &spec) {
   Plan plan;
   for (const auto &disk : record.disks) {
@@ -156,7 +147,7 @@ void say_what_stays(const InstanceRecord &record) {
 }  // namespace
 
 Result<void> check_all_unused(const Manager &manager, const InstanceRecord &record, bool assume_unused) {
-  if (auto free = check_claim(manager, record); !free) return free;
+  if (auto free = check_unleased(manager, record); !free) return free;
   if (auto down = check_down(manager, record); !down) return down;
   for (const auto &disk : record.disks) {
     if (auto unused = check_disk_unused(manager, record, disk, assume_unused); !unused) return unused;
@@ -222,7 +213,7 @@ Result<Plan> remove(const Manager &manager, const RemoveSpec &spec, bool dry_run
   const InstanceRecord &record = entry->record;
   // What a killed add attached is still its own, and goes with it.
   auto free =
-      half_added ? check_claim(manager, record) : check_all_unused(manager, record, spec.assume_unused);
+      half_added ? check_unleased(manager, record) : check_all_unused(manager, record, spec.assume_unused);
   if (!free) return free.error();
   Plan plan = half_added ? Plan{cat("undo the interrupted add in ", record.directory)}
                          : describe(manager.settings, record, spec);

@@ -7,6 +7,7 @@
 #include "core/base/log.hpp"
 #include "core/base/size.hpp"
 #include "core/base/text.hpp"
+#include "core/device/lease.hpp"
 #include "core/sys/files.hpp"
 #include "core/sys/locks.hpp"
 #include "core/sys/usage.hpp"
@@ -163,6 +164,10 @@ Result<std::uint64_t> check_takeable(const Manager &manager, const LogicalId &id
   auto opened = sys::file_info(fd->get());
   if (!opened) return opened.error().at(id.path);
   if (opened->id != file) return Error(sys::kInUse, "somebody replaces it at this moment", "try again");
+  auto home = sys::open_parent(id.path);
+  if (!home) return home.error();
+  const device::LeaseSpot spot{home->get(), sys::dir_name(id.path), sys::base_name(id.path)};
+  if (auto free = device::refuse_elsewhere(spot, manager.settings, true); !free) return free.error();
   auto holders = device::holders_of({manager.settings, manager.registry}, id);
   if (!holders) return holders.error();
   if (!holders->empty()) return Error(sys::kInUse, cat("attached for ", text::join(*holders, ", ")));

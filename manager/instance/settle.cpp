@@ -6,6 +6,7 @@
 
 #include "core/base/log.hpp"
 #include "core/base/text.hpp"
+#include "core/device/lease.hpp"
 #include "core/sys/files.hpp"
 #include "manager/instance/grow.hpp"
 #include "manager/instance/live.hpp"
@@ -93,13 +94,8 @@ Result<void> check_workable(const Entry &entry) {
   return {};
 }
 
-Result<void> check_unclaimed(const Manager &manager, const InstanceRecord &record) {
-  if (!record.claim || record.claim->node == manager.settings.node) return {};
-  return Error(
-      kClaimed,
-      cat("instance ", record.name, ": claimed by ", text::printable(record.claim->holder), " on node ",
-          text::printable(record.claim->node), " since ", text::printable(record.claim->time)),
-      cat("stop or detach it on ", text::printable(record.claim->node)));
+Result<void> check_unleased(const Manager &manager, const InstanceRecord &record) {
+  return device::check_lease(record.lease, manager.settings, cat("instance ", record.name), record.name);
 }
 
 Result<InstanceRecord> read_again(const Manager &manager, const Site &site, const InstanceRecord &before) {
@@ -108,6 +104,8 @@ Result<InstanceRecord> read_again(const Manager &manager, const Site &site, cons
   if (record->uuid != before.uuid || record->directory != before.directory) {
     return Error(kForeign, cat(site.path, ": another instance came into being there meanwhile"), "try again");
   }
+  auto idle = device::check_operation(*record, manager.settings, site.path);
+  if (!idle) return idle.error();
   return record;
 }
 

@@ -35,11 +35,12 @@ void wait_for_rest(const config::Settings &settings, const std::string &path);
 /// kForeign or kUnreachable for an instance that nothing may be done with.
 [[nodiscard]] Result<void> check_workable(const Entry &entry);
 
-/// kClaimed when another node uses the instance.
-[[nodiscard]] Result<void> check_unclaimed(const Manager &manager, const InstanceRecord &record);
+/// kLeasedElsewhere (device) when another node may write the instance's disks.
+[[nodiscard]] Result<void> check_unleased(const Manager &manager, const InstanceRecord &record);
 
 /// The record under the directory's lock, for what was read before may be old: kForeign when another instance
-/// is there now.
+/// is there now; kOperationElsewhere (device) when another node works on it, or was killed at that: nobody
+/// finishes or undoes what runs elsewhere.
 [[nodiscard]] Result<InstanceRecord> read_again(const Manager &manager, const Site &site,
                                                 const InstanceRecord &before);
 

@@ -5,6 +5,7 @@
 
 #include "core/base/log.hpp"
 #include "core/base/text.hpp"
+#include "core/device/lease.hpp"
 #include "core/sys/files.hpp"
 #include "core/sys/usage.hpp"
 #include "manager/instance/adopt.hpp"
@@ -195,7 +196,7 @@ Result<void> forget_site(const Manager &manager, Site &site, const InstanceRecor
 }
 
 Result<void> undo_add(const Manager &manager, Site &site, const InstanceRecord &record, NamesLock names) {
-  // On a full filesystem the claim goes only once the images have made room.
+  // On a full filesystem the lease goes only once the images have made room.
   auto detached = detach_left(manager, record);
   if (!detached && !detached.error().is(sys::kNoSpace)) return detached;
   if (auto gone = remove_stale_files(site.directory.get()); !gone) return gone;
@@ -235,6 +236,10 @@ Result<void> remove_leftover(const config::Settings &settings, const std::string
   if (!std::all_of(names->begin(), names->end(), is_own_file)) {
     return Error(sys::kExists, cat(path, ": holds files that are not ours"),
                  "look at them and remove the directory yourself");
+  }
+  // Another node's add or remove is at work under that name.
+  if (auto record = Catalog(settings).read_record(site->directory.get(), path)) {
+    if (auto ours = device::check_operation(*record, settings, path); !ours) return ours;
   }
   if (auto gone = unlink_own(site->directory.get()); !gone) return gone;
   auto parent = sys::open_parent(path);

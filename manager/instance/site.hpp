@@ -62,7 +62,7 @@ void sweep_leftovers(const config::Settings &settings, const std::string &path);
 [[nodiscard]] Result<void> check_disk_unused(const Manager &manager, const InstanceRecord &record,
                                              const DiskRecord &disk, bool assume_unused);
 
-/// No other node's claim, and check_disk_unused for each disk.
+/// No other node's lease, and check_disk_unused for each disk.
 [[nodiscard]] Result<void> check_all_unused(const Manager &manager, const InstanceRecord &record,
                                             bool assume_unused);
 

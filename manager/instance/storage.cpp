@@ -4,8 +4,10 @@
 #include <algorithm>
 
 #include "core/base/text.hpp"
+#include "core/device/lease.hpp"
 #include "core/sys/files.hpp"
 #include "core/sys/locks.hpp"
+#include "core/sys/name_lock.hpp"
 #include "manager/instance/catalog.hpp"
 
 namespace vbd::instance {
@@ -184,6 +186,7 @@ bool is_temporary_directory(const std::string &name) {
 
 bool is_own_file(const std::string &name) {
   if (name == kInstanceFile || name == sys::OperationLock::kFileName) return true;
+  if (name == device::kLeaseFile || name == sys::NameLock::kFileName) return true;
   // As sys::TempFile names them: the final name, a dot, random digits.
   const auto inner = between(name);
   if (inner.size() < kRandomDigits + 2) return false;

@@ -66,7 +66,7 @@ struct Walk {
 /// ".vbd-UUID.tmp": the name of an instance's directory before it is complete and after it is gone.
 [[nodiscard]] std::string temporary_name(const std::string &uuid);
 [[nodiscard]] bool is_temporary_directory(const std::string &name);
-/// instance.yaml, the lock file, temporary files: what is ours in an instance's directory.
+/// instance.yaml, the lock and lease files, temporary files: what is ours in an instance's directory.
 [[nodiscard]] bool is_own_file(const std::string &name);
 
 }  // namespace vbd::instance

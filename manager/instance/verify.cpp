@@ -26,23 +26,27 @@ using text::cat;
 
 class Verify {
  public:
-  Verify(const Manager &manager, bool repair, bool rebuild, bool dry_run, bool trust)
+  Verify(const Manager &manager, const VerifySpec &spec, bool dry_run)
       : manager_(manager),
         settings_(manager.settings),
         catalog_(manager.settings),
-        repair_(repair && !dry_run),
-        rebuild_(rebuild && !dry_run),
-        trust_(trust) {}
+        repair_(spec.repair && !dry_run),
+        rebuild_(spec.rebuild && !dry_run),
+        dry_run_(dry_run),
+        trust_(spec.trust),
+        forget_(spec.forget.begin(), spec.forget.end()) {}
 
   Result<std::vector<Problem>> run();
 
  private:
   using Repair = std::function<Result<void>()>;
   void report(std::string where, std::string what, bool mend = false, const Repair &repair = {});
+  [[nodiscard]] Result<void> check_forget(const std::vector<Entry> &entries) const;
+  [[nodiscard]] bool is_left_name(const std::string &name) const;
   void check_entry(const Entry &entry);
   void check_instance(const InstanceRecord &record);
   void check_stale_files(const std::string &path);
-  void check_claim(const InstanceRecord &record);
+  void check_lease(const InstanceRecord &record);
   void check_disk(const InstanceRecord &record, const DiskRecord &disk);
   void check_size(const InstanceRecord &record, const DiskRecord &disk, const std::string &path);
   void check_guests();
@@ -53,7 +57,8 @@ class Verify {
   const Manager &manager_;
   const config::Settings &settings_;
   Catalog catalog_;
-  bool repair_, rebuild_, trust_;
+  bool repair_, rebuild_, dry_run_, trust_;
+  std::set<std::string> forget_;
   std::map<std::string, std::string> known_uuids_, known_names_;  ///< -> directory
   std::set<std::string> known_directories_;
   std::set<std::string> readable_uuids_;
@@ -72,8 +77,45 @@ void Verify::report(std::string where, std::string what, bool mend, const Repair
   problems_.push_back(std::move(problem));
 }
 
+/// Only what is not there, or not fine, is forgotten, and only by its name: storage that is merely not
+/// mounted looks as empty as storage that is lost.
+Result<void> Verify::check_forget(const std::vector<Entry> &entries) const {
+  for (const auto &name : forget_) {
+    const auto entry = std::find_if(entries.begin(), entries.end(),
+                                    [&](const Entry &one) { return one.record.name == name; });
+    if (entry == entries.end()) return catalog_.not_found(name);
+    if (has_guest(name)) {
+      return Error(kRunning,
+                   cat("instance ", name, ": can't be forgotten, for its guest is noted as running here"),
+                   cat("vbd instance stop ", name));
+    }
+    if (entry->state != State::unreachable && entry->state != State::foreign &&
+        entry->state != State::error) {
+      return Error(
+          kStillThere,
+          cat("instance ", name, ": can't be forgotten, for it is there, in ", entry->record.directory),
+          cat("'vbd instance remove --keep-files ", name, "' forgets it and leaves its images"));
+    }
+  }
+  return {};
+}
+
+/// A register that was killed after the new name was written: the directory's instance is known by that one.
+bool Verify::is_left_name(const std::string &name) const {
+  const auto left = catalog_.pointer(name);
+  if (!left || !left->has_value()) return false;
+  const std::string &path = (*left)->directory;
+  const auto directory = sys::open_dir_below(path, allowed_for(settings_, path));
+  const auto record = directory ? catalog_.read_record(directory->get(), path) : directory.error();
+  if (!record || record->name == name || record->directory != path) return false;
+  const auto own = catalog_.pointer(record->name);
+  return own && own->has_value() && (*own)->uuid == record->uuid && (*own)->directory == path;
+}
+
 void Verify::check_entry(const Entry &entry) {
   const InstanceRecord &record = entry.record;
+  const bool forget = forget_.contains(record.name) && !dry_run_;
+  const Repair drop = [&] { return catalog_.remove_pointer(record.name); };
   const std::string where = cat("instance ", record.name);
   if (!record.uuid.empty()) known_uuids_[record.uuid] = record.directory;
   known_names_[record.name] = record.directory;
@@ -81,10 +123,7 @@ void Verify::check_entry(const Entry &entry) {
   if (entry.state != State::unreachable) readable_uuids_.insert(record.uuid);
   switch (entry.state) {
     case State::unreachable:
-      // Only a pointer is lost when the storage is merely not mounted, and --rebuild finds it again.
-      return report(where, cat("pointer without an instance: ", entry.reason),
-                    repair_ && entry.missing && !has_guest(record.name),
-                    [&] { return catalog_.remove_pointer(record.name); });
+      return report(where, cat("pointer without an instance: ", entry.reason), forget, drop);
     case State::interrupted:
       return report(where, cat("interrupted: ", entry.reason), repair_, [&]() -> Result<void> {
         auto settled = settle(manager_, record.name, record.directory, false);
@@ -93,9 +132,13 @@ void Verify::check_entry(const Entry &entry) {
         return {};
       });
     case State::foreign:
-      return report(where, cat("foreign: ", entry.reason));
+      if (is_left_name(record.name)) {
+        return report(where, cat("a former name, which a killed register left: ", entry.reason),
+                      forget || repair_, drop);
+      }
+      return report(where, cat("foreign: ", entry.reason), forget, drop);
     case State::error:
-      return report(where, entry.reason);
+      return report(where, entry.reason, forget, drop);
     default:
       return check_instance(record);
   }
@@ -103,7 +146,7 @@ void Verify::check_entry(const Entry &entry) {
 
 void Verify::check_instance(const InstanceRecord &record) {
   check_stale_files(record.directory);
-  check_claim(record);
+  check_lease(record);
   for (const auto &disk : record.disks) check_disk(record, disk);
 }
 
@@ -120,20 +163,20 @@ void Verify::check_stale_files(const std::string &path) {
   }
 }
 
-/// A claim of this node from before its last boot: whoever held it is gone.
-void Verify::check_claim(const InstanceRecord &record) {
-  if (!record.claim || record.claim->node != settings_.node) return;
+/// A lease of this node from before its last boot: whoever held it is gone.
+void Verify::check_lease(const InstanceRecord &record) {
+  if (record.lease.node != settings_.node) return;
   auto boot = sys::boot_id();
-  if (!boot || *boot == record.claim->boot_id) return;
+  if (!boot || *boot == record.lease.boot_id) return;
   report(cat("instance ", record.name),
-         cat("claim of ", text::printable(record.claim->holder), " from an earlier boot"), repair_,
+         cat("lease of ", text::printable(record.lease.holder), " from an earlier boot"), repair_,
          [&]() -> Result<void> {
            auto site = open_site(settings_, record.directory, std::chrono::milliseconds(0));
            if (!site) return site.error();
            auto again = catalog_.read_record(site->directory.get(), site->path);
            if (!again) return again.error();
-           if (!again->claim || again->claim->boot_id != record.claim->boot_id) return {};
-           again->claim.reset();
+           if (again->lease != record.lease) return {};
+           again->lease.free();
            return catalog_.write_record(site->directory.get(), *again);
          });
 }
@@ -232,13 +275,14 @@ bool Verify::has_guest(const std::string &name) const {
 
 Result<std::vector<Problem>> Verify::run() {
   std::optional<sys::OperationLock> names;
-  if (repair_ || rebuild_) {
+  if (repair_ || rebuild_ || (!forget_.empty() && !dry_run_)) {
     auto taken = catalog_.lock_names();
     if (!taken) return taken.error();
     names = std::move(*taken);
   }
   auto entries = catalog_.list();
   if (!entries) return entries.error();
+  if (auto good = check_forget(*entries); !good) return good.error();
   for (const auto &entry : *entries) check_entry(entry);
   const Walk walk = walk_storage(settings_);
   for (const auto &path : walk.silent) report(path, "its storage does not answer");
@@ -266,9 +310,8 @@ Result<std::vector<Problem>> Verify::run() {
 
 }  // namespace
 
-Result<std::vector<Problem>> verify(const Manager &manager, bool repair, bool rebuild, bool dry_run,
-                                    bool trust) {
-  return Verify(manager, repair, rebuild, dry_run, trust).run();
+Result<std::vector<Problem>> verify(const Manager &manager, const VerifySpec &spec, bool dry_run) {
+  return Verify(manager, spec, dry_run).run();
 }
 
 }  // namespace vbd::instance

@@ -128,7 +128,9 @@ TEST_CASE("round trip with nasty strings") {
                                      {"sda", ".vbd-sdb.1.tmp", "a, b"},
                                      true,
                                      {{"to", "a: b"}, {"size", "512"}}};
-  record.claim = ClaimRecord{"node", "0b", "instance:instance2", "2026-01-31T12:00:02Z"};
+  record.operation->node = "node";
+  record.operation->boot_id = "0b";
+  record.lease = Lease{"node", "0b", "instance:instance2", "2026-01-31T12:00:02Z", 7};
   const std::string text = write_instance(record);
   const auto parsed = parse_instance(text, "i.yaml");
   if (!parsed) MESSAGE(parsed.error().message());
@@ -138,8 +140,40 @@ TEST_CASE("round trip with nasty strings") {
   CHECK(parsed->operation->files == record.operation->files);
   CHECK(parsed->operation->made_directory);
   CHECK(parsed->operation->details == record.operation->details);
-  REQUIRE(parsed->claim.has_value());
-  CHECK(parsed->claim->holder == "instance:instance2");
+  CHECK(parsed->operation->node == "node");
+  CHECK(parsed->operation->boot_id == "0b");
+  CHECK(parsed->lease == record.lease);
+  record.lease.free();
+  CHECK(parse_instance(write_instance(record), "i.yaml")->lease == Lease{{}, {}, {}, {}, 7});
+}
+
+TEST_CASE("the claim that an earlier vbd wrote is a lease, and its operations have no node") {
+  InstanceRecord record = sample();
+  const std::string old = write_instance(record) +
+                          "operation:\n  verb: add\n  started: \"t\"\n  files: []\n"
+                          "claim:\n  node: node1\n  boot_id: b\n  holder: \"cli\"\n  time: \"t\"\n";
+  const auto parsed = parse_instance(old, "i.yaml");
+  REQUIRE_MESSAGE(parsed.ok(), parsed.error().message());
+  CHECK(parsed->lease == Lease{"node1", "b", "cli", "t", 0});
+  CHECK(parsed->operation->node.empty());
+  CHECK(write_instance(*parsed).find("claim") == std::string::npos);
+  CHECK_FALSE(parse_instance(old + "lease:\n  generation: 1\n", "i.yaml").ok());
+  CHECK_FALSE(parse_instance(write_instance(record) + "lease:\n  generation: 1\n  node: x\n", "i.yaml").ok());
+}
+
+TEST_CASE("leases beside images survive a round trip, and what is wrong is refused") {
+  const Leases leases = {{"disk.img", {"node1", "b", "cli", "2026-01-31T12:00:00Z", 3}},
+                         {"a: b", {{}, {}, {}, {}, 18446744073709551615u}}};
+  const auto parsed = parse_leases(write_leases(leases), "l");
+  REQUIRE_MESSAGE(parsed.ok(), parsed.error().message());
+  CHECK(*parsed == leases);
+  CHECK(parse_leases("schema: 1\n", "l")->empty());
+  CHECK(parse_leases("schema: 2\n", "l").error().is(kNewerSchema));
+  for (const char *bad : {"", "schema: 1\nimages: []\n", "schema: 1\nimages:\n  a/b:\n    generation: 1\n",
+                          "schema: 1\nimages:\n  a:\n    node: x\n", "schema: 1\nother: 1\n",
+                          "schema: 1\nimages:\n  a:\n    generation: -1\n"}) {
+    CHECK_FALSE_MESSAGE(parse_leases(bad, "l").ok(), bad);
+  }
 }
 
 TEST_CASE("the largest number of disks, and one more") {

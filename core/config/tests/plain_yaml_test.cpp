@@ -68,8 +68,8 @@ InstanceRecord record() {
   record.nics.push_back({});
   record.nics.back().mac = "aa:00:00:12:34:56";
   record.nics.back().mode = "bridged";
-  record.claim =
-      ClaimRecord{"node1", "d2b5b1b4-4a9e-4f14-9c6d-1f0b4a3b0d11", "instance:web1", "2026-01-31T12:00:00Z"};
+  record.lease =
+      Lease{"node1", "d2b5b1b4-4a9e-4f14-9c6d-1f0b4a3b0d11", "instance:web1", "2026-01-31T12:00:00Z", 1};
   return record;
 }
 

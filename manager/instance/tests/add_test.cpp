@@ -32,7 +32,7 @@ TEST_CASE("add, list, info, config and remove") {
   CHECK((fs::status(f.image("web1/sda")).permissions() & fs::perms::all) == fs::perms(0600));
   CHECK(fs::exists(f.image("web1/.vbdkit.lock")));
   CHECK(Catalog(f.settings).list()->size() == 1);
-  CHECK(instance::verify(f.manager(), false, false, false)->empty());
+  CHECK(instance::verify(f.manager(), {false, false}, false)->empty());
 
   auto config = config_file(f.manager(), "web1");
   if (!config) FAIL(config.error().message());

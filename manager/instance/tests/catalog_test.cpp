@@ -42,7 +42,7 @@ TEST_CASE("a copied directory is foreign and never touches the original") {
   NEED_FIXTURE(f, "foreign");
   REQUIRE(f.add(f.spec("orig", "file:", {"0:size=1"})) == "");
   fs::copy(f.image("orig"), f.image("copy"), fs::copy_options::recursive);
-  auto problems = instance::verify(f.manager(), true, true, false);
+  auto problems = instance::verify(f.manager(), {true, true}, false);
   REQUIRE(problems.ok());
   CHECK(has(*problems, f.image("copy"), "foreign"));
   CHECK(f.find("orig").state == State::stopped);
@@ -76,14 +76,14 @@ TEST_CASE("a lost state directory is rebuilt from the storage") {
   auto gone = instance::remove(f.manager(), {"one", false, false}, false);
   CHECK(gone.error().is(kInstanceNotFound));
   CHECK(gone.error().hint().find("--rebuild") != std::string::npos);
-  CHECK(instance::verify(f.manager(), false, true, true)->size() == 2);
+  CHECK(instance::verify(f.manager(), {false, true}, true)->size() == 2);
   CHECK(Catalog(f.settings).list()->empty());
-  auto rebuilt = instance::verify(f.manager(), false, true, false);
+  auto rebuilt = instance::verify(f.manager(), {false, true}, false);
   REQUIRE(rebuilt.ok());
   CHECK(rebuilt->size() == 2);
   CHECK(rebuilt->at(0).repaired);
   CHECK(f.find("two").state == State::stopped);
-  CHECK(instance::verify(f.manager(), false, false, false)->empty());
+  CHECK(instance::verify(f.manager(), {false, false}, false)->empty());
 }
 
 TEST_CASE("verify reports what the images say") {
@@ -94,27 +94,27 @@ TEST_CASE("verify reports what the images say") {
   fs::resize_file(f.image("web1/sdb"), 2 * kMiB);
   fs::create_hard_link(f.image("web1/sdc"), f.image("backup"));
   auto record = f.find("web1").record;
-  record.claim = ClaimRecord{"node1", "an-earlier-boot", "cli", "2026-01-31T12:00:00Z"};
+  record.lease = Lease{"node1", "an-earlier-boot", "cli", "2026-01-31T12:00:00Z", 4};
   test::spill(f.image("web1/instance.yaml"), config::write_instance(record));
-  auto problems = instance::verify(f.manager(), true, false, false);
+  auto problems = instance::verify(f.manager(), {true, false}, false);
   REQUIRE(problems.ok());
   CHECK(has(*problems, "web1/sda", "missing"));
   CHECK(has(*problems, "web1/sdb", "2097152"));
   CHECK(has(*problems, "web1/sdc", "2 names"));
   CHECK(has(*problems, "web1", "earlier boot"));
-  CHECK(!f.find("web1").record.claim.has_value());
+  CHECK(!f.find("web1").record.lease.held());
   CHECK(f.remove("web1") == "");
   CHECK(fs::exists(f.image("backup")));
 }
 
-TEST_CASE("another node's claim keeps an instance") {
+TEST_CASE("another node's lease keeps an instance") {
   Fixture f;
-  NEED_FIXTURE(f, "claim");
+  NEED_FIXTURE(f, "lease");
   REQUIRE(f.add(f.spec("web1", "file:", {"0:size=1"})) == "");
   auto record = f.find("web1").record;
-  record.claim = ClaimRecord{"node2", "boot", "instance:web1", "2026-01-31T12:00:00Z"};
+  record.lease = Lease{"node2", "boot", "instance:web1", "2026-01-31T12:00:00Z", 4};
   test::spill(f.image("web1/instance.yaml"), config::write_instance(record));
-  CHECK(instance::remove(f.manager(), {"web1", false, false}, false).error().is(kClaimed));
+  CHECK(instance::remove(f.manager(), {"web1", false, false}, false).error().is(device::kLeasedElsewhere));
   CHECK(fs::exists(f.image("web1/sda")));
 }
 

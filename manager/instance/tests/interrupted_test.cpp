@@ -34,7 +34,7 @@ struct Interrupted : Fixture {
     if (with_image) make_raw("web1/sda", kMiB);
   }
   std::vector<Problem> verify(bool repair, bool rebuild = false) {
-    auto problems = instance::verify(manager(), repair, rebuild, false);
+    auto problems = instance::verify(manager(), {repair, rebuild}, false);
     if (!problems) FAIL(problems.error().message());
     return *problems;
   }

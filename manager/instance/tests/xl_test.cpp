@@ -167,7 +167,7 @@ TEST_CASE("xl: start, list, stop") {
       .plays();
   CHECK(message(stop(host.manager(), {"web1", false}, false)) == "");
   CHECK(host.rest() == "");
-  CHECK(host.find("web1").record.claim == std::nullopt);
+  CHECK_FALSE(host.find("web1").record.lease.held());
   CHECK(fs::is_empty(host.settings.run_dir + "/instances"));
 }
 
@@ -230,7 +230,7 @@ TEST_CASE("xl: a create that fails is undone, and another's domain left alone") 
         std::string::npos);
   CHECK(host.rest() == "");
   CHECK(host.find("web1").state == State::stopped);
-  CHECK(!host.find("web1").record.claim);
+  CHECK_FALSE(host.find("web1").record.lease.held());
   CHECK(fs::is_empty(host.settings.run_dir + "/instances"));
 
   host.asked("list -v", host.domain("-b----")).plays();
