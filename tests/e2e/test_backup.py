@@ -534,7 +534,7 @@ class Attached(Backup):
 
 
     def test_what_another_node_uses_is_not_exported(self):
-        """On a shared filesystem: only the claim tells."""
+        """On a shared filesystem: only the lease tells."""
         self.add("web1", "size=1M")
         self.vbd("disk", "attach", self.logical_id(self.image("web1")))
         with open(self.config) as f:
@@ -542,7 +542,7 @@ class Attached(Backup):
         with open(self.config, "w") as f:
             f.write(here.replace("node: node1", "node: node2").replace(self.run_dir, self.run_dir + "2"))
         for more in ((), ("--live",), ("--mode", "image")):
-            self.assertIn("node1", self.fails(4, "instance.claimed", "backup", "export", *more, "web1"))
+            self.assertIn("node1", self.fails(4, "lease.other_node", "backup", "export", *more, "web1"))
         with open(self.config, "w") as f:
             f.write(here)
         self.vbd("disk", "detach", self.logical_id(self.image("web1")))

@@ -83,7 +83,7 @@ class Held(LiveGuest):
         with open(os.path.join(self.storage, "web1", "instance.yaml")) as f:
             text = f.read()
         self.assertNotIn("operation", text)
-        self.assertIn("claim", text)
+        self.assertIn("holder: ", text)
         # One that somebody paused stays so.
         self.ask("stop")
         self.held()

@@ -91,7 +91,7 @@ class NoSpaceBackup(BackupInjected):
              ("renameat", "ENOSPC"), ("ftruncate", "ENOSPC"), ("mkdirat", "ENOSPC"))
 
     def everything(self):
-        left = {p: s for p, s in self.snapshot().items() if not p.endswith(".vbdkit.lock")}
+        left = {p: s for p, s in self.snapshot().items() if ".vbdkit" not in p}
         return hashlib.sha256(repr(sorted(left.items())).encode()).hexdigest()
 
     def refuse_everywhere(self, words, undo):
@@ -239,7 +239,7 @@ class NoSpaceBackupScripts(ScriptInjected):
         return wrong
 
     def everything(self):
-        left = {p: s for p, s in self.snapshot().items() if not p.endswith(".vbdkit.lock") and not p.startswith(("log", "run"))}
+        left = {p: s for p, s in self.snapshot().items() if ".vbdkit" not in p and not p.startswith(("log", "run"))}
         return repr(sorted(left.items()))
 
 

@@ -125,7 +125,7 @@ class KillModify(Base):
         def after(_killed):
             self.sound()
             disks = [(d["vdev"], d["size"]) for d in self.info()["disks"]]
-            files = sorted(n for n in os.listdir(os.path.join(self.storage, "inst")) if not n.startswith(".vbdkit.lock"))
+            files = sorted(n for n in os.listdir(os.path.join(self.storage, "inst")) if not n.startswith(".vbdkit"))
             if disks == [("sda", MiB)]:
                 self.assertTrue(self.holds_data(self.other))
                 self.assertEqual(files, ["instance.yaml", "sda"])
@@ -265,7 +265,7 @@ class NoSpaceDisks(Base):
                 else:
                     os.unlink(self.path("sda"))
                 os.rmdir(os.path.join(self.storage, "inst"))
-            left = {p: s for p, s in self.snapshot(self.storage).items() if not p.endswith(".vbdkit.lock")}
+            left = {p: s for p, s in self.snapshot(self.storage).items() if ".vbdkit" not in p}
             self.assertEqual(left, before)
             self.assertEqual(self.vbd_json("instance", "list")["instances"], [])
         self.refuse(("instance", "add", "-t", "file:", "--disk", f"0:adopt={other}", "--no-start", "inst"), check,

@@ -92,18 +92,18 @@ class Base(test_kill.Injected, test_live.Live):
             return f.read()
 
     def runs(self):
-        """One guest, with its disk, its note and its claim; nothing is in progress."""
+        """One guest, with its disk, its note and its lease; nothing is in progress."""
         self.assertEqual(self.seen(), "running")
         self.assertEqual((len(self.guests()), len(self.our_loops())), (1, 1))
         self.assertEqual(len(os.listdir(self.guests_directory)), 1)
-        self.assertIn("claim:", self.record())
+        self.assertIn("holder:", self.record())
         self.assertNotIn("operation:", self.record())
 
     def is_down(self):
         self.assertEqual(self.seen(), "stopped")
         self.assert_nothing_left()
         self.assertEqual(os.listdir(self.guests_directory) if os.path.isdir(self.guests_directory) else [], [])
-        for word in ("claim:", "operation:"):
+        for word in ("holder:", "operation:"):
             self.assertNotIn(word, self.record())
         with open(os.path.join(self.storage, "web1", "sda"), "rb") as f:
             self.assertEqual(len(f.read()), support.MiB)

@@ -165,7 +165,7 @@ class Script(Live):
         self.assertEqual(self.states(), {"web1": ("stopped", None)})
         self.assert_nothing_left()
         with open(os.path.join(self.storage, "web1", "instance.yaml")) as f:
-            self.assertNotIn("claim", f.read())
+            self.assertNotIn("holder:", f.read())
 
     def test_second_name_for_the_same_image(self):
         self.add("first")
@@ -267,6 +267,7 @@ class Script(Live):
         self.kill(self.guests()[0])
         for _ in range(2):
             self.vbd("cluster", "verify", "--repair", rc=None)
+        self.vbd("cluster", "verify", "--forget", "web1")
         self.assertEqual(self.vbd("cluster", "verify").stdout, "no problems found\n")
         self.assertEqual(os.listdir(os.path.join(self.run_dir, "instances")), [])
         self.assert_nothing_left()

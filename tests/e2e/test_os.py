@@ -65,7 +65,7 @@ class OsBox(Sandbox):
         return ("instance", "add", "-t", "file:driver=loop", "--disk", f"0:size={size}", *more, name)
 
     def names(self):
-        return sorted(n for n in os.listdir(self.storage) if not n.startswith(".vbdkit.lock"))
+        return sorted(n for n in os.listdir(self.storage) if not n.startswith(".vbdkit"))
 
     def record(self, leaf):
         with open(os.path.join(self.records, leaf), "rb") as f:
@@ -93,7 +93,7 @@ class OsBox(Sandbox):
         with open(os.path.join(self.storage, name, "instance.yaml")) as f:
             text = f.read()
         self.assertNotIn("operation", text)
-        self.assertNotIn("claim", text)
+        self.assertNotIn("holder:", text)
         self.assert_nothing_left()
 
 

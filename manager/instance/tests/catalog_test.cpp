@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+#include "core/device/lease.hpp"
 #include "core/sys/children.hpp"
 #include "fixture.hpp"
 
