@@ -43,10 +43,14 @@ struct RunResult {
   std::string last_lines;  ///< of stderr (at most 20 lines, 4 KiB), printable
 };
 
+/// When the host goes down: guests end before the servers of their disks, and both only after
+/// vbdkit-instances.service, which shuts guests down in order, has stopped (packaging/).
+enum class SpawnRole { server, guest };
 struct SpawnSpec {
   std::vector<std::string> argv;
   std::vector<FdMap> fds;
-  std::string unit;      ///< name of the systemd unit where systemd runs
+  std::string unit;  ///< name of the systemd unit where systemd runs
+  SpawnRole role = SpawnRole::server;
   std::string log_path;  ///< its stdout and stderr; empty: /dev/null
 };
 struct Process {

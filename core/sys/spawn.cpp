@@ -37,9 +37,7 @@ Result<std::vector<std::string>> words_of(const SpawnSpec &spec) {
   if (spec.unit.empty() || !booted || ::geteuid() != 0) return words;
   const auto wrapper = find_program("systemd-run");
   if (!wrapper) return words;
-  std::vector<std::string> wrapped{*wrapper, "--scope", "--quiet", "--collect", "--unit=" + spec.unit, "--"};
-  wrapped.insert(wrapped.end(), words.begin(), words.end());
-  return wrapped;
+  return scope_words(spec, *wrapper, words);
 }
 
 /// In the first child: a session of its own, then the program as a child of init, so that no zombie stays.
@@ -101,6 +99,20 @@ bool send_signal(int pidfd, const Process &process, int signal) {
 }
 
 }  // namespace
+
+std::vector<std::string> scope_words(const SpawnSpec &spec, const std::string &systemd_run,
+                                     const std::vector<std::string> &words) {
+  std::vector<std::string> wrapped{systemd_run, "--scope", "--quiet", "--collect", "--unit=" + spec.unit};
+  if (spec.role == SpawnRole::guest) {
+    wrapped.insert(wrapped.end(),
+                   {"--property=After=vbdkit-disks.target", "--property=Before=vbdkit-guests.target"});
+  } else {
+    wrapped.emplace_back("--property=Before=vbdkit-disks.target");
+  }
+  wrapped.emplace_back("--");
+  wrapped.insert(wrapped.end(), words.begin(), words.end());
+  return wrapped;
+}
 
 Result<Fd> open_log(const std::string &path) {
   const bool null = path.empty();

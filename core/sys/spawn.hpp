@@ -12,6 +12,9 @@ namespace vbd::sys {
 
 [[nodiscard]] Result<Process> spawn_process(const SpawnSpec &spec);
 [[nodiscard]] bool process_alive(const Process &process);
+/// A command line that runs `words` in the scope that the spec names.
+[[nodiscard]] std::vector<std::string> scope_words(const SpawnSpec &spec, const std::string &systemd_run,
+                                                   const std::vector<std::string> &words);
 [[nodiscard]] Result<void> stop_process(const Process &process, std::chrono::milliseconds patience);
 
 }  // namespace vbd::sys

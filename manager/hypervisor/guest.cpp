@@ -132,6 +132,7 @@ Result<void> start_process(Guest &guest, const Words &words, int guard) {
   spec.argv = words;
   if (guard >= 0) spec.fds = {{guard, kGuardFd}};
   spec.unit = "vbdkit-instance-" + guest.name;
+  spec.role = sys::SpawnRole::guest;
   spec.log_path = cat(guest.directory, "/", kLogFile);
   auto process = guest.runner.spawn(spec);
   if (!process) return process.error();

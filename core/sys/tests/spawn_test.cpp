@@ -4,6 +4,7 @@
 #include "core/base/text.hpp"
 #include "core/sys/host.hpp"
 #include "core/sys/run.hpp"
+#include "core/sys/spawn.hpp"
 #include "core/sys/tests/scratch.hpp"
 
 using namespace vbd;
@@ -87,6 +88,21 @@ TEST_CASE("one that ignores SIGTERM is killed in the end") {
   REQUIRE(test::eventually([&] { return !read_file(scratch / "log", 100).value().empty(); }));
   CHECK(runner->stop(*process, milliseconds(100)));
   CHECK_FALSE(runner->alive(*process));
+}
+
+TEST_CASE("a scope stands where the host's shutdown ends it: guests, then their disks' servers") {
+  using Words = std::vector<std::string>;
+  SpawnSpec spec;
+  spec.unit = "vbdkit-qsd-1";
+  CHECK(scope_words(spec, "/bin/systemd-run", {"/bin/x", "y"}) ==
+        Words{"/bin/systemd-run", "--scope", "--quiet", "--collect", "--unit=vbdkit-qsd-1",
+              "--property=Before=vbdkit-disks.target", "--", "/bin/x", "y"});
+  spec.unit = "vbdkit-instance-web1";
+  spec.role = SpawnRole::guest;
+  CHECK(scope_words(spec, "/bin/systemd-run", {"/bin/x"}) ==
+        Words{"/bin/systemd-run", "--scope", "--quiet", "--collect", "--unit=vbdkit-instance-web1",
+              "--property=After=vbdkit-disks.target", "--property=Before=vbdkit-guests.target", "--",
+              "/bin/x"});
 }
 
 TEST_CASE("what can't be started says so") {
