@@ -228,7 +228,7 @@ namespace {
 Result<void> lost_or_failed(Disk &disk, const Error &error) {
   auto seen = error.exit() == Exit::failed ? observe(disk) : Result<Observed>(error);
   if (!seen || seen->state != Status::State::detached) return error;
-  if (auto forgotten = forget(disk); !forgotten) log::error(forgotten.error().message());
+  if (auto forgotten = forget(disk); !forgotten) log::warn(forgotten.error().message());
   return Error(kLostWrites, error.message(), kLostHint);
 }
 
