@@ -17,13 +17,10 @@ Repair wanted_repair(const Session &session) {
   return word == "all" ? Repair::all : word == "leaks" ? Repair::leaks : Repair::none;
 }
 
-Result<Alone> open_for(const Session &session, const Place &place, Repair repair) {
+Result<Alone> open_for(const Session &session, const Place &place, Repair repair, std::string &in_use) {
   if (repair != Repair::none && !session.dry_run()) return open_alone(session, place);
-  auto fd = sys::open_image_anywhere(place.path, sys::Access::read);
+  auto fd = open_file_still(session, place.path, in_use);
   if (!fd) return fd.error();
-  if (auto locked = sys::lock_image(fd->get(), sys::ImageLockMode::stable, place.path); !locked)
-    return locked.error();
-  if (auto free = refuse_other_writer(session, place.path); !free) return free.error();
   return Alone{*std::move(fd), {}};
 }
 
@@ -39,7 +36,8 @@ Result<Outcome> check(Session &session) {
     if (!taken) return taken.error();
     lock = *std::move(taken);
   }
-  const auto fd = open_for(session, *place, repair);
+  std::string in_use;
+  const auto fd = open_for(session, *place, repair, in_use);
   if (!fd) return fd.error();
   const auto result = image::check(session.registry(), *filetype, fd->get(), place->path,
                                    session.dry_run() ? Repair::none : repair);
@@ -47,7 +45,7 @@ Result<Outcome> check(Session &session) {
     log::audit(text::cat("image check --repair ", place->path), result ? "done" : result.error().message());
   }
   if (!result) return result.error();
-  return report::check(session.json(), *filetype, place->path, *result);
+  return marked(session.json(), report::check(session.json(), *filetype, place->path, *result), in_use);
 }
 
 constexpr OptionSpec kOptions[] = {
@@ -55,6 +53,7 @@ constexpr OptionSpec kOptions[] = {
     {"--repair", Takes::value, "leaks|all", "give back lost space, or mend everything that can be mended",
      "leaks|all"},
     kAssumeUnused,
+    kAllowInUse,
 };
 constexpr std::string_view kExamples[] = {"vbd image check --filetype qcow disk.qcow2",
                                           "vbd image check --repair=leaks --filetype qcow disk.qcow2"};

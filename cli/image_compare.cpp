@@ -15,20 +15,22 @@ Result<Outcome> compare(Session &session) {
   const auto other = Constant::parse(session.args().value("filetype-b", session.args().value("filetype")),
                                      PluginKind::filetype);
   if (!other) return other.error();
-  const auto a = open_still(session, *filetype, session.args().value("A"));
+  std::string in_use;
+  const auto a = open_still(session, *filetype, session.args().value("A"), in_use);
   if (!a) return a.error();
-  const auto b = open_still(session, *other, session.args().value("B"));
+  const auto b = open_still(session, *other, session.args().value("B"), in_use);
   if (!b) return b.error();
   Progress progress(session, "compare", session.args().value("A"));
   const auto differences = image::compare(**a, **b, progress.watch());
   if (!differences) return differences.error();
-  return report::comparison(session.json(), **a, **b, *differences);
+  return marked(session.json(), report::comparison(session.json(), **a, **b, *differences), in_use);
 }
 
 constexpr OptionSpec kOptions[] = {
     kFiletypeOption,
     {"--filetype-b", Takes::value, "FT", "filetype of B, where it is another one", "", false,
      Meaning::filetype},
+    kAllowInUse,
 };
 constexpr ArgumentSpec kArguments[] = {{"A", "an image", true, Meaning::file},
                                        {"B", "another one", true, Meaning::file}};

@@ -60,12 +60,16 @@ Result<Outcome> copy(Session &session) {
   const auto place = place_of(session, "DST");
   if (!place) return place.error();
   const std::string from = session.args().value("SRC");
-  const auto source = open_still(session, *filetype, from);
+  std::string in_use;
+  const auto source = open_still(session, *filetype, from, in_use);
   if (!source) return source.error();
   const instance::Plan steps = {text::cat("copy ", filetype->str(), " image ", from, " to ",
                                           target->filetype.str(), " image ", place->path, ", ",
                                           (*source)->size(), " bytes")};
-  if (session.dry_run()) return plan_only(session, *place, **source, *target, steps);
+  if (session.dry_run()) {
+    auto plan = plan_only(session, *place, **source, *target, steps);
+    return plan ? marked(session.json(), *std::move(plan), in_use) : plan;
+  }
   const auto lock = lock_if_ours(*place);
   if (!lock) return lock.error();
   Progress progress(session, "copy", from);
@@ -74,7 +78,7 @@ Result<Outcome> copy(Session &session) {
                                 place->path, spec, progress.watch());
   log::audit("image " + steps.front(), done ? "done" : done.error().message());
   if (!done) return done.error();
-  return report::plan(session.json(), steps, false, "");
+  return marked(session.json(), report::plan(session.json(), steps, false, ""), in_use);
 }
 
 constexpr OptionSpec kOptions[] = {
@@ -82,6 +86,7 @@ constexpr OptionSpec kOptions[] = {
     {"--to", Takes::value, "filetype=FT[,OPTION=VALUE...]",
      "filetype of the copy and its options; see vbd plugin show", "", true},
     {"--detect-zeroes", Takes::nothing, "", "look for zeros in what SRC stores, and do not store them"},
+    kAllowInUse,
     {"--no-sync", Takes::nothing, "", "do not wait until the copy is on disk"},
 };
 constexpr ArgumentSpec kArguments[] = {{"SRC", "an image that nobody writes to", true, Meaning::file},

@@ -13,16 +13,17 @@ namespace {
 
 constexpr std::size_t kOutputBuffer = std::size_t{1} << 16;
 
-json::Value head_of(const Constant &filetype, const image::OpenImage &image) {
+json::Value head_of(const Constant &filetype, const image::OpenImage &image, const std::string &in_use) {
   json::Value head;
   head.set("schema", "vbdkit.digest/1").set("path", image.path()).set("filetype", filetype.str());
+  head.set("in_use", in_use_json(in_use));
   return head.set("size", image.size()).set("block_size", image::kDigestBlock);
 }
 
 /// --blocks: an image may have more of them than fit into memory, so they are printed as they come.
 Result<Outcome> json_blocks(const Constant &filetype, const image::OpenImage &image,
-                            const image::Watch &watch) {
-  report::Piecewise document(head_of(filetype, image), "blocks");
+                            const std::string &in_use, const image::Watch &watch) {
+  report::Piecewise document(head_of(filetype, image, in_use), "blocks");
   const auto visit = [&](std::uint64_t number, const Sha256 &digest) {
     return document.add(
         text::cat("{\"offset\": ", number * image::kDigestBlock, ", \"digest\": \"", hex(digest), "\"}"));
@@ -50,24 +51,28 @@ Result<Outcome> text_blocks(const image::OpenImage &image, const image::Watch &w
 Result<Outcome> digest(Session &session) {
   const auto filetype = filetype_of(session);
   if (!filetype) return filetype.error();
-  const auto image = open_still(session, *filetype, session.args().value("PATH"));
+  std::string in_use;
+  const auto image = open_still(session, *filetype, session.args().value("PATH"), in_use);
   if (!image) return image.error();
   Progress progress(session, "digest", session.args().value("PATH"));
   if (session.args().has("blocks")) {
-    return session.json() ? json_blocks(*filetype, **image, progress.watch())
-                          : text_blocks(**image, progress.watch());
+    if (session.json()) return json_blocks(*filetype, **image, in_use, progress.watch());
+    auto blocks = text_blocks(**image, progress.watch());
+    return blocks ? marked(false, *std::move(blocks), in_use) : blocks;
   }
   const auto found = image::digest(**image, {}, progress.watch());
   if (!found) return found.error();
-  json::Value value = head_of(*filetype, **image);
+  json::Value value = head_of(*filetype, **image, in_use);
   value.set("data_blocks", found->blocks).set("digest", hex(found->root));
-  return Outcome{text::cat(hex(found->root), "  ", text::printable((*image)->path()), "\n"),
-                 std::move(value)};
+  Outcome outcome{text::cat(hex(found->root), "  ", text::printable((*image)->path()), "\n"),
+                  std::move(value)};
+  return marked(session.json(), std::move(outcome), in_use);
 }
 
 constexpr OptionSpec kOptions[] = {
     kFiletypeOption,
     {"--blocks", Takes::nothing, "", "list the digest of each block of 64 KiB that is not all zeros, too"},
+    kAllowInUse,
 };
 constexpr std::string_view kExamples[] = {"vbd image digest --filetype raw disk.img",
                                           "vbd image digest --filetype qcow disk.qcow2 --output json",

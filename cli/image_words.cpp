@@ -94,13 +94,46 @@ Result<Alone> open_alone(const Session &session, const Place &place) {
   return Alone{*std::move(fd), *std::move(nodes)};
 }
 
-Result<std::unique_ptr<image::OpenImage>> open_still(Session &session, const Constant &filetype,
-                                                     const std::string &path) {
+Result<sys::Fd> open_file_still(const Session &session, const std::string &path, std::string &in_use) {
   auto fd = sys::open_image_anywhere(path, sys::Access::read);
+  if (!fd) return fd;
+  auto writers = image::writers_of(fd->get(), path);
+  if (!writers) return writers.error();
+  const bool allowed = session.args().has("allow-in-use");
+  if (!writers->empty() && !allowed) {
+    return Error{sys::kInUse,
+                 text::cat(text::printable(path), ": in use by ", *writers, ", and may change meanwhile"),
+                 "stop that process or detach that device, or add --allow-in-use"};
+  }
+  auto locked = sys::lock_image(fd->get(), sys::ImageLockMode::stable, path);
+  if (!locked && !(allowed && locked.error().is(sys::kInUse))) return locked.error();
+  auto here = refuse_other_writer(session, path);
+  if (!here && !allowed) return here.error();
+  const std::string named = !writers->empty() ? *writers
+                            : !locked         ? locked.error().message()
+                            : !here           ? here.error().message()
+                                              : std::string();
+  if (!named.empty()) in_use += text::cat(in_use.empty() ? "" : "; ", text::printable(path), ": ", named);
+  return fd;
+}
+
+Outcome marked(bool json, Outcome outcome, const std::string &in_use) {
+  if (json) {
+    outcome.json.set("in_use", in_use_json(in_use));
+  } else if (!in_use.empty()) {
+    outcome.text += text::cat("in use meanwhile, so this is of no one moment: ", in_use, "\n");
+  }
+  return outcome;
+}
+
+json::Value in_use_json(const std::string &in_use) {
+  return in_use.empty() ? json::Value{nullptr} : json::Value{in_use};
+}
+
+Result<std::unique_ptr<image::OpenImage>> open_still(Session &session, const Constant &filetype,
+                                                     const std::string &path, std::string &in_use) {
+  auto fd = open_file_still(session, path, in_use);
   if (!fd) return fd.error();
-  if (auto locked = sys::lock_image(fd->get(), sys::ImageLockMode::stable, path); !locked)
-    return locked.error();
-  if (auto free = refuse_other_writer(session, path); !free) return free.error();
   return image::OpenImage::open(session.registry(), session.settings(), filetype, *std::move(fd), path);
 }
 

@@ -44,14 +44,25 @@ struct Alone {
 /// No other node writes it: half of what it writes would be seen.
 [[nodiscard]] Result<void> refuse_other_writer(const Session &session, const std::string &path);
 
-/// An image open for reading that nobody may change meanwhile.
+/// A file open and locked for reading, that nobody may change meanwhile. With --allow-in-use somebody may:
+/// then `in_use` says who, and the output has to.
+[[nodiscard]] Result<sys::Fd> open_file_still(const Session &session, const std::string &path,
+                                              std::string &in_use);
+/// The same as an image.
 [[nodiscard]] Result<std::unique_ptr<image::OpenImage>> open_still(Session &session, const Constant &filetype,
-                                                                   const std::string &path);
+                                                                   const std::string &path,
+                                                                   std::string &in_use);
+/// "in_use" in JSON, null for what was not; for people a line, when it was.
+[[nodiscard]] Outcome marked(bool json, Outcome outcome, const std::string &in_use);
+[[nodiscard]] json::Value in_use_json(const std::string &in_use);
 
 inline constexpr OptionSpec kFiletypeOption = {
     "--filetype", Takes::value, "FT", "filetype of the image: raw, qcow, ...", "", true, Meaning::filetype};
 inline constexpr OptionSpec kAssumeUnused = {"--assume-unused", Takes::nothing, "",
                                              "go on when not all processes can be looked at (without root)"};
+inline constexpr OptionSpec kAllowInUse = {
+    "--allow-in-use", Takes::nothing, "",
+    "go on though something writes to the image: what is read is of no one moment, and the output says so"};
 inline constexpr ArgumentSpec kImagePath[] = {{"PATH", "an image", true, Meaning::file}};
 
 [[nodiscard]] VerbSpec image_check_verb();

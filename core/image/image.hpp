@@ -74,6 +74,9 @@ struct ImageInfo {
 /// The disk of the record that lies at `path` of its directory; null: it lists none of that name.
 [[nodiscard]] const DiskRecord *listed_disk(const InstanceRecord &record, const std::string &path);
 
+/// Who has the file open for writing, loop devices and processes, in words; "" nobody. Also those who take no
+/// lock: what is read meanwhile is of no one moment.
+[[nodiscard]] Result<std::string> writers_of(int fd, const std::string &path);
 /// Refuses a file that a loop device or another process has open; `assume_unused`: go on when not every
 /// process could be looked at (kPartialView).
 [[nodiscard]] Result<void> refuse_users(int fd, const std::string &path, bool assume_unused);

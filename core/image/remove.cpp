@@ -27,6 +27,16 @@ Result<sys::Fd> open_entry(int directory, const std::string &name, const std::st
 
 }  // namespace
 
+Result<std::string> writers_of(int fd, const std::string &path) {
+  auto info = sys::file_info(fd);
+  if (!info) return info.error().at(text::printable(path));
+  auto usage = sys::find_usage(info->id);
+  if (!usage) return usage.error().at(text::printable(path));
+  std::erase_if(usage->loops, [](const sys::LoopDevice &loop) { return loop.read_only; });
+  std::erase_if(usage->processes, [](const sys::ProcessUse &process) { return !process.writes; });
+  return usage->describe();
+}
+
 Result<void> refuse_users(int fd, const std::string &path, bool assume_unused) {
   auto info = sys::file_info(fd);
   if (!info) return info.error().at(text::printable(path));
