@@ -7,7 +7,9 @@
 #include "cli/session.hpp"
 #include "core/base/size.hpp"
 #include "core/base/text.hpp"
+#include "core/sys/components.hpp"
 #include "core/sys/files.hpp"
+#include "manager/backup/exports.hpp"
 #include "manager/instance/space.hpp"
 #include "manager/instance/storage.hpp"
 
@@ -136,6 +138,12 @@ Result<std::vector<instance::Problem>> find_problems(Session &session) {
   if (!leftovers) return leftovers.error();
   for (const device::Leftover &leftover : *leftovers) {
     problems->push_back({leftover.image, leftover.problem, leftover.repaired});
+  }
+  const bool mend = repair && !session.dry_run();
+  const auto exports = backup::left_exports(session.settings(), mend);
+  if (!exports) return exports.error();
+  for (const std::string &path : *exports) {
+    problems->push_back({path, "export that a killed run left", mend && !sys::path_exists(path)});
   }
   return problems;
 }

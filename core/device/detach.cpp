@@ -20,7 +20,16 @@ Error other_driver(const Disk &disk) {
 
 /// No record: what the driver finds by the image's identity is cleared; nothing found is fine.
 Result<void> detach_unrecorded(Disk &disk, const Observed &observed, bool dry_run) {
-  if (observed.state == Status::State::detached || dry_run) return {};
+  if (observed.state == Status::State::detached) {
+    auto users = unrecorded_users(disk);
+    if (!users) return users.error();
+    if (users->empty()) return {};
+    return Error(
+        kUnrecorded,
+        text::cat(disk.shown(), ": no record says that it is attached, but it is in use by ", *users),
+        "stop that process or detach that device; nothing was changed");
+  }
+  if (dry_run) return {};
   disk.record = new_record(disk);
   disk.record->node = observed.facts.text("node");
   disk.record->read_only = observed.facts.flag("read_only");

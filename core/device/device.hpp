@@ -23,6 +23,8 @@ inline constexpr ErrorKind kHeldByOther{"disk.held", Exit::busy};
 inline constexpr ErrorKind kDeviceBusy{"disk.busy", Exit::busy};
 inline constexpr ErrorKind kNotAttached{"disk.not_attached", Exit::not_found};
 inline constexpr ErrorKind kDialect{"disk.dialect", Exit::refused};
+/// In use by somebody whom no record knows.
+inline constexpr ErrorKind kUnrecorded{"disk.unrecorded", Exit::busy};
 inline constexpr ErrorKind kBroken{"disk.broken", Exit::failed};
 /// The device is gone, and not all that was written to it had reached the image.
 inline constexpr ErrorKind kLostWrites{"disk.lost_writes", Exit::failed};
@@ -66,8 +68,9 @@ struct Attachment {
 struct Status {
   enum class State { detached, attached, broken };
   State state = State::detached;
-  std::string reason;     ///< broken: why
-  Attachment attachment;  ///< when attached
+  std::string reason;       ///< broken: why; unrecorded: by whom
+  bool unrecorded = false;  ///< detached as far as records go, but somebody writes to the image
+  Attachment attachment;    ///< when attached
 };
 
 [[nodiscard]] Result<Attachment> attach(const Context &context, const AttachSpec &spec);
@@ -113,6 +116,10 @@ struct MountRequest {
 /// Of an instance's directory: writable attachments are left, for other holders than the guest that took the
 /// lease. Then they keep it, and the last of them gives it up.
 [[nodiscard]] Result<bool> keep_lease(const Context &context, const InstanceRecord &instance);
+
+/// Who writes to the image of a disk that is not attached as far as records and the driver know, in words: a
+/// server or a guest whose record was lost, or somebody else. "" nobody.
+[[nodiscard]] Result<std::string> unrecorded_users(const Context &context, const LogicalId &id);
 
 /// Records under run_dir whose device is gone are dropped; what is broken is reported.
 struct Leftover {

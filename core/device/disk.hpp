@@ -77,6 +77,12 @@ struct Observed {
 /// Nothing is attached: gives up the lease when no other writer needs it, and drops the record.
 [[nodiscard]] Result<void> forget(Disk &disk);
 
+/// Who writes to an image that is not attached as far as records go, in words; "" nobody.
+[[nodiscard]] Result<std::string> unrecorded_users(const Disk &disk);
+/// Loop devices on images or on files of drivers that none of the records knows.
+[[nodiscard]] std::vector<Leftover> unrecorded_devices(const Context &context,
+                                                       const std::vector<Record> &records);
+
 /// What detach does, on a disk that is open (and locked unless `dry_run`).
 [[nodiscard]] Result<void> give_up(Disk &disk, const std::string &holder, bool dry_run);
 /// What query answers.

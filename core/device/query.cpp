@@ -33,7 +33,12 @@ Result<Status> status_of(Disk &disk) {
   }
   auto observed = observe(disk);
   if (!observed) return observed.error();
-  return to_status(disk, *observed);
+  Status status = to_status(disk, *observed);
+  if (status.state != Status::State::detached) return status;
+  auto users = unrecorded_users(disk);
+  status.unrecorded = users && !users->empty();
+  if (status.unrecorded) status.reason = text::cat("no record of it, but in use by ", *users);
+  return status;
 }
 
 Result<Status> query(const Context &context, const LogicalId &id, bool locked) {

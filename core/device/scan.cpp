@@ -103,6 +103,7 @@ Result<std::vector<Leftover>> scan(const Context &context, bool repair) {
     }
     leftovers.push_back(std::move(leftover));
   }
+  for (Leftover &unknown : unrecorded_devices(context, *all)) leftovers.push_back(std::move(unknown));
   auto swept = records.sweep(repair);
   if (!swept) return swept.error();
   for (std::string &path : *swept) leftovers.push_back({std::move(path), "left by a killed command", repair});

@@ -2,9 +2,13 @@
 #include "core/sys/guard.hpp"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
+#include <climits>
 
 #include "core/base/text.hpp"
 #include "core/sys/files.hpp"
@@ -19,6 +23,22 @@ struct flock whole_file() {
   lock.l_type = F_WRLCK;
   lock.l_whence = SEEK_SET;
   return lock;
+}
+
+/// What /proc/PID/fd/N leads to, without touching it.
+std::string link_of(int directory, const std::string &name) {
+  std::array<char, PATH_MAX + 16> target{};
+  const ssize_t length = ::readlinkat(directory, name.c_str(), target.data(), target.size());
+  std::string path(target.data(), static_cast<std::size_t>(std::max<ssize_t>(length, 0)));
+  constexpr std::string_view kDeleted = " (deleted)";  // fs/d_path.c
+  if (path.ends_with(kDeleted)) path.resize(path.size() - kDeleted.size());
+  return path;
+}
+
+/// A lock of either kind, through this very descriptor.
+bool is_locked(std::int64_t pid, const std::string &fd) {
+  const auto info = read_file(text::cat("/proc/", pid, "/fdinfo/", fd), std::size_t{1} << 20);
+  return info && (info->find("\nlock:") != std::string::npos);
 }
 
 }  // namespace
@@ -49,6 +69,25 @@ Result<std::vector<Process>> guarded_processes(int directory, const std::string 
   if (!found.empty() || ::fcntl(fd.get(), F_OFD_GETLK, &lock) != 0 || lock.l_type == F_UNLCK) return found;
   return Error{kPermission, text::cat(text::printable(name), ": a process has it that can't be seen"),
                "run it as root"};
+}
+
+std::vector<LockedFile> locked_files(const std::function<bool(const std::string &)> &wanted) {
+  std::vector<LockedFile> found;
+  for (const std::int64_t pid : process_ids()) {
+    const Fd process(::open(text::cat("/proc/", pid).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    const auto owner = process ? file_info(process.get()) : Result<FileInfo>(Error{kNotFound, ""});
+    if (pid == ::getpid() || !owner || owner->uid != ::geteuid()) continue;
+    const Fd fds(::openat(process.get(), "fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    const auto names = fds ? list_dir(fds.get()) : Result<std::vector<std::string>>(Error{kNotFound, ""});
+    if (!names) continue;
+    for (const std::string &fd : *names) {
+      std::string path = link_of(fds.get(), fd);
+      if (!path.starts_with('/') || !wanted(path) || !is_locked(pid, fd)) continue;
+      if (const auto start = process_start_time(pid))
+        found.push_back({std::move(path), {pid, *start}, process_command(pid)});
+    }
+  }
+  return found;
 }
 
 }  // namespace vbd::sys

@@ -4,6 +4,7 @@
 // killed before it could write down a process id. Thread-safe.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -18,5 +19,15 @@ namespace vbd::sys {
 /// Processes other than this one that have it locked; none when the file is missing. An error when it is
 /// locked and nobody can be seen to have it (without root).
 [[nodiscard]] Result<std::vector<Process>> guarded_processes(int directory, const std::string &name);
+
+/// A file that a process of this user has open and locked, by its name when it was opened: also one that is
+/// deleted by now.
+struct LockedFile {
+  std::string path;
+  Process process;
+  std::string command;
+};
+/// Those whose name `wanted` takes. Other users' processes are never asked: they may call files as they like.
+[[nodiscard]] std::vector<LockedFile> locked_files(const std::function<bool(const std::string &)> &wanted);
 
 }  // namespace vbd::sys

@@ -72,6 +72,20 @@ Result<std::vector<LoopDevice>> loop_devices() {
   return loops;
 }
 
+std::vector<NamedLoop> loops_below(const std::vector<std::string> &directories) {
+  Search search;
+  for (const Device &device : vbdkit::loop::finding::bound()) {
+    for (const std::string &directory : directories) {
+      if (device.backing_path.starts_with(directory + "/")) search.nodes.push_back(device.node);
+    }
+  }
+  std::vector<NamedLoop> loops;
+  if (search.nodes.empty()) return loops;
+  for (const Device &device : vbdkit::loop::find(search))
+    loops.push_back({from(device), device.backing_path});
+  return loops;
+}
+
 Result<std::vector<LoopDevice>> loops_of(const FileId &file) {
   std::string unseen;
   return scan_loops(file, unseen);

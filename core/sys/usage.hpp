@@ -27,6 +27,12 @@ struct LoopDevice {
 /// Those on the file. Others cost no more than reading their names: storage that hangs somewhere else is not
 /// touched (vbdkit/detail/loop_find.hpp).
 [[nodiscard]] Result<std::vector<LoopDevice>> loops_of(const FileId &file);
+/// Those whose file lies below one of the directories, by its name alone, and what that name is.
+struct NamedLoop {
+  LoopDevice loop;
+  std::string path;
+};
+[[nodiscard]] std::vector<NamedLoop> loops_below(const std::vector<std::string> &directories);
 
 struct Mount {
   std::string source, target, type, options;

@@ -179,6 +179,23 @@ Result<std::vector<Listed>> list_exports(const config::Settings &settings) {
   return out;
 }
 
+Result<std::vector<std::string>> left_exports(const config::Settings &settings, bool repair) {
+  std::vector<std::string> left;
+  auto shelf = open_shelf(settings, false);
+  if (!shelf)
+    return shelf.error().is(sys::kNotFound) ? Result<std::vector<std::string>>(left) : shelf.error();
+  auto names = sys::list_dir(shelf->get());
+  if (!names) return names.error().at(settings.export_dir);
+  for (const auto &entry : *names) {
+    const bool hidden_one = shown_name(entry, kOld) || shown_name(entry, kGone) || shown_name(entry, kNew);
+    if (hidden_one && !is_being_made(shelf->get(), entry))
+      left.push_back(cat(settings.export_dir, "/", entry));
+  }
+  if (left.empty() || !repair) return left;
+  auto lock = lock_shelf(shelf->get(), settings.export_dir);
+  return lock ? Result<std::vector<std::string>>(left) : lock.error();
+}
+
 Result<std::vector<std::string>> files_of(const Export &found) {
   std::set<std::string> own = {kDescriptionFile};
   for (const auto &disk : found.description.disks) own.insert(disk.dump);

@@ -44,6 +44,10 @@ struct Listed {
 /// In one step, then its files.
 [[nodiscard]] Result<void> remove_export(const config::Settings &settings, const std::string &name);
 
+/// Hidden directories in EXPORT_DIR that killed runs left, by their paths; removed, or given their names
+/// back, with `repair`.
+[[nodiscard]] Result<std::vector<std::string>> left_exports(const config::Settings &settings, bool repair);
+
 /// One that is being made. Gone with this object unless published.
 class NewExport {
  public:

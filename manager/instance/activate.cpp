@@ -66,13 +66,16 @@ void give_back(const Attempt &attempt) {
 Result<bool> release(const Attempt &attempt, const LogicalId &id, bool running, bool dry_run) {
   auto status = device::query(attempt.context(), id, !dry_run);
   if (!status) return status.error().is(sys::kNotFound) ? Result<bool>(false) : status.error();
-  if (status->state == device::Status::State::detached) return false;
-  if (!has(status->attachment.holders, attempt.holder)) {
-    log::warn(cat(text::printable(id.path), ": stays attached for ",
-                  text::printable(text::join(status->attachment.holders, ", "))));
+  const auto &holders = status->attachment.holders;
+  const bool detached = status->state == device::Status::State::detached;
+  if (detached && !status->unrecorded) return false;
+  // Without a record it is known by its tag, or somebody has it whom no record knows: detach says whom.
+  if (!holders.empty() && !has(holders, attempt.holder)) {
+    log::warn(
+        cat(text::printable(id.path), ": stays attached for ", text::printable(text::join(holders, ", "))));
     return false;
   }
-  if (running && status->attachment.node.empty()) {
+  if (running && !detached && status->attachment.node.empty()) {
     return Error(device::kDeviceBusy,
                  cat(text::printable(id.path), ": the guest of ", attempt.record.name, " has it open"),
                  cat("vbd instance stop ", attempt.record.name));

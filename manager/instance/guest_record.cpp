@@ -26,6 +26,10 @@ std::string guest_directory(const config::Settings &settings, const std::string 
   return cat(settings.run_dir, "/instances/", uuid);
 }
 
+std::string directory_of(const config::Settings &settings, const GuestRecord &guest) {
+  return guest.directory.empty() ? guest_directory(settings, guest.uuid) : guest.directory;
+}
+
 Result<std::optional<GuestRecord>> read_guest(const config::Settings &settings, const std::string &uuid) {
   const std::string path = cat(guest_directory(settings, uuid), "/", kFile);
   auto content = sys::read_file(path, kLimit);
@@ -45,6 +49,7 @@ Result<std::optional<GuestRecord>> read_guest(const config::Settings &settings, 
   const json::Value *pid = value->find("pid"), *start = value->find("start_time");
   guest.has_uuid = text_of(*value, "guest_uuid") == uuid;
   guest.held = text_of(*value, "held") == "export";
+  guest.directory = text_of(*value, "directory");
   if (pid != nullptr) (void)pid->get_i64(guest.process.pid);
   if (start != nullptr) (void)start->get_u64(guest.process.start_time);
   return std::optional(guest);
@@ -76,6 +81,7 @@ Result<void> write_guest(const config::Settings &settings, const GuestRecord &gu
   value.set("started", guest.started).set("boot_id", *boot);
   if (guest.held) value.set("held", "export");
   if (guest.has_uuid) value.set("guest_uuid", guest.uuid);
+  if (!guest.directory.empty()) value.set("directory", guest.directory);
   const std::string path = guest_directory(settings, guest.uuid);
   if (auto made = sys::make_dirs(path, 0700); !made) return made;
   auto directory = sys::open_directory(path);

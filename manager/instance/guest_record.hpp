@@ -15,15 +15,19 @@ namespace vbd::instance {
 
 struct GuestRecord {
   std::string uuid, name;
-  std::string hypervisor;  ///< as the configuration had it
-  std::string started;     ///< RFC 3339, UTC
-  bool up = false;         ///< false: a start has begun
-  sys::Process process;    ///< of a guest that is a process
-  bool has_uuid = false;   ///< its config gave it the instance's UUID
-  bool held = false;       ///< an export has paused it, and lets it go on
+  std::string hypervisor;      ///< as the configuration had it
+  std::string started;         ///< RFC 3339, UTC
+  bool up = false;             ///< false: a start has begun
+  sys::Process process;        ///< of a guest that is a process
+  bool has_uuid = false;       ///< its config gave it the instance's UUID
+  bool held = false;           ///< an export has paused it, and lets it go on
+  std::string directory = {};  ///< of its files, when that is not guest_directory(): found again (world.hpp)
+  std::string command = {};    ///< found again: its process's
 };
 
 [[nodiscard]] std::string guest_directory(const config::Settings &settings, const std::string &uuid);
+/// Where its control socket is.
+[[nodiscard]] std::string directory_of(const config::Settings &settings, const GuestRecord &guest);
 [[nodiscard]] Result<std::optional<GuestRecord>> read_guest(const config::Settings &settings,
                                                             const std::string &uuid);
 /// All notes of this boot, of instances that are known and others; what can't be read is left out.

@@ -12,6 +12,7 @@
 #include "core/sys/guard.hpp"
 #include "manager/instance/disks.hpp"
 #include "manager/instance/live_parts.hpp"
+#include "manager/instance/world.hpp"
 
 namespace vbd::instance {
 namespace {
@@ -31,7 +32,8 @@ Result<void> detach_one(const Manager &manager, const InstanceRecord &record, co
   if (!status) return status.error().is(sys::kNotFound) ? Result<void>() : status.error();
   const auto &holders = status->attachment.holders;
   const bool ours = std::find(holders.begin(), holders.end(), disk_holder(record)) != holders.end();
-  if (status->state == device::Status::State::detached || (!ours && !holders.empty())) return {};
+  const bool nothing = status->state == device::Status::State::detached && !status->unrecorded;
+  if (nothing || (!ours && !holders.empty())) return {};
   for (int attempt = 1;; ++attempt) {
     auto gone = device::detach({manager.settings, manager.registry}, id, disk_holder(record), false, true);
     if (gone || !gone.error().is(device::kDeviceBusy) || attempt == kDetachTries) return gone;
@@ -55,7 +57,7 @@ Result<void> end_unnoted(const Manager &manager, const std::string &uuid) {
 
 hypervisor::Guest guest_of(const Manager &manager, const Profile &profile, const GuestRecord &record) {
   return {profile,        manager.runner,
-          record.name,    guest_directory(manager.settings, record.uuid),
+          record.name,    directory_of(manager.settings, record),
           record.process, record.has_uuid ? record.uuid : ""};
 }
 
@@ -74,6 +76,11 @@ Result<GuestStatus> look(const Manager &manager, const InstanceRecord &record,
   auto read = read_guest(manager.settings, record.uuid);
   if (!read) return read.error();
   guest = *read;
+  if (!guest) {
+    auto found = find_unnoted(manager, record);
+    if (!found) return found.error();
+    guest = *found;
+  }
   return guest ? status_of(manager, *guest) : Result<GuestStatus>(GuestStatus{});
 }
 

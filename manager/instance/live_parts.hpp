@@ -21,7 +21,8 @@ inline constexpr const char *kRemembered = "remembered";
 /// The profile that the guest was started with, whatever the configuration says by now.
 [[nodiscard]] Result<hypervisor::Profile> profile_of(const Manager &manager, const GuestRecord &record);
 
-/// Reads the note of the guest into `guest` (none: it is empty) and asks the hypervisor; absent without one.
+/// Reads the note of the guest into `guest` and asks the hypervisor; absent without one. Where there is no
+/// note the guest is looked for in the world: RUN_DIR is never the only word.
 [[nodiscard]] Result<hypervisor::GuestStatus> look(const Manager &manager, const InstanceRecord &record,
                                                    std::optional<GuestRecord> &guest);
 /// What the hypervisor says of a guest that is noted.

@@ -165,6 +165,9 @@ Plan start_plan(const InstanceRecord &record, const Profile &profile) {
 /// It is there: nothing to do, unless it waits.
 Result<Plan> go_on(const Manager &manager, const GuestRecord &record, const GuestStatus &status,
                    const StartSpec &spec, bool dry_run) {
+  if (!record.directory.empty() && !dry_run) {  // found again: from now on it is noted
+    if (auto noted = write_guest(manager.settings, record); !noted) return noted.error();
+  }
   const bool waits = status.state == GuestStatus::State::paused || status.state == GuestStatus::State::error;
   if (!waits || spec.paused) return Plan{};
   auto profile = profile_of(manager, record);

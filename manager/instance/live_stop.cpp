@@ -4,8 +4,10 @@
 
 #include "core/base/log.hpp"
 #include "core/base/text.hpp"
+#include "core/sys/components.hpp"
 #include "core/sys/host.hpp"
 #include "manager/instance/live_parts.hpp"
+#include "manager/instance/world.hpp"
 
 namespace vbd::instance {
 namespace {
@@ -18,12 +20,29 @@ Error still_running(const StopSpec &spec, const std::string &why) {
                cat("'vbd instance stop --force ", spec.name, "' ends it as if its power failed"));
 }
 
+/// Found again by its process, but the socket by which it can be asked to shut down went with RUN_DIR.
+bool is_out_of_reach(const hypervisor::Profile &profile, const hypervisor::Guest &handle,
+                     const GuestRecord &guest) {
+  return profile.commands.qmp && !guest.directory.empty() &&
+         !sys::path_exists(cat(handle.directory, "/", hypervisor::kControlSocket));
+}
+
+Error out_of_reach(const StopSpec &spec, const GuestRecord &guest) {
+  return Error(kRunning,
+               cat("instance ", spec.name, ": process ", guest.process.pid, " (", guest.command,
+                   ") runs its guest, and can't be asked to shut down: ", guest.directory, "/",
+                   hypervisor::kControlSocket, " is gone"),
+               cat("shut the guest down from inside, or 'vbd instance stop --force ", spec.name,
+                   "' ends it as if its power failed"));
+}
+
 /// Orderly within the time-out, then, when wanted, by force.
 Result<void> bring_down(const Manager &manager, const GuestRecord &guest, const GuestStatus &status,
                         const StopSpec &spec) {
   auto profile = profile_of(manager, guest);
   if (!profile) return profile.error();
   const auto handle = guest_of(manager, *profile, guest);
+  if (is_out_of_reach(*profile, handle, guest) && !spec.force) return out_of_reach(spec, guest);
   const bool waits = status.state == GuestStatus::State::paused || status.state == GuestStatus::State::error;
   if (spec.timeout.count() > 0 && status.state != GuestStatus::State::stopped) {
     if (waits && !spec.force) return still_running(spec, cat("it can't shut down: ", status.reason));
@@ -88,7 +107,10 @@ Result<Plan> do_stop(const Manager &manager, const StopSpec &spec, bool dry_run)
   auto status = look(manager, work->record, guest);
   if (!status) return status.error();
   const bool wanted = spec.remember ? false : work->record.wanted_up;
-  if (!guest && !work->record.wanted_up) return Plan{};
+  if (!guest) {
+    if (auto unused = refuse_unrecorded(manager, work->record); !unused) return unused.error();
+    if (!work->record.wanted_up && !may_run_here(manager.settings, work->record)) return Plan{};
+  }
   OperationRecord operation{"stop", sys::now_rfc3339(), {}, false, {}};
   if (wanted) operation.details[kRemembered] = "yes";
   const auto begun = begin_operation(manager, *work, std::move(operation));

@@ -13,6 +13,7 @@
 #include "manager/hypervisor/guest.hpp"
 #include "manager/instance/guest_record.hpp"
 #include "manager/instance/live.hpp"
+#include "manager/instance/world.hpp"
 
 namespace vbd::instance {
 namespace {
@@ -42,9 +43,9 @@ class LiveLook {
       return hypervisor::find_guest(*all, guest.name, guest.has_uuid ? guest.uuid : "");
     }
     const auto left = std::chrono::duration_cast<milliseconds>(deadline_ - Clock::now());
-    return hypervisor::guest_status({**profile, manager_.runner, guest.name,
-                                     guest_directory(manager_.settings, guest.uuid), guest.process},
-                                    std::clamp(left, milliseconds(1), kOnePatience));
+    return hypervisor::guest_status(
+        {**profile, manager_.runner, guest.name, directory_of(manager_.settings, guest), guest.process},
+        std::clamp(left, milliseconds(1), kOnePatience));
   }
 
  private:
@@ -102,6 +103,17 @@ struct LiveView::Parts {
   Manager manager;
   std::set<std::string> noted;  // UUIDs
   LiveLook look{manager};
+  std::optional<std::vector<sys::LockedFile>> processes = {};
+
+  /// A guest that is noted nowhere.
+  std::optional<GuestRecord> find_unnoted(const InstanceRecord &record) {
+    if (!may_run_here(manager.settings, record)) return {};
+    if (!processes) processes = guest_processes();
+    if (auto guest = guest_among(*processes, manager, record)) return guest;
+    auto guest = toolstack_guest(manager, record);
+    const auto status = guest ? look.status(*guest) : Result<GuestStatus>(GuestStatus{});
+    return status && status->there() ? guest : std::nullopt;
+  }
 };
 
 LiveView::LiveView(const Manager &manager) : parts_(new Parts{manager, {}}) {
@@ -125,6 +137,7 @@ void LiveView::see(std::vector<Entry> &entries) {
       }
       guest = *read;
     }
+    if (!guest) guest = parts_->find_unnoted(entry.record);
     judge(parts_->look, entry, guest);
   }
 }

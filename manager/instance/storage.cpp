@@ -6,6 +6,7 @@
 #include "core/base/text.hpp"
 #include "core/device/lease.hpp"
 #include "core/sys/files.hpp"
+#include "core/sys/leftover.hpp"
 #include "core/sys/locks.hpp"
 #include "core/sys/name_lock.hpp"
 #include "manager/instance/catalog.hpp"
@@ -43,8 +44,13 @@ bool is_directory(int parent, const std::string &name) {
   return info.ok() && info->is_directory();
 }
 
-void walk(const std::string &path, const std::vector<sys::AllowedDir> &allowed, unsigned depth, Walk &out) {
-  auto directory = sys::open_dir_below(path, allowed);
+struct Rules {
+  const std::vector<sys::AllowedDir> &allowed;
+  std::int64_t owner;  ///< of images, as configured; -1 none
+};
+
+void walk(const std::string &path, const Rules &rules, unsigned depth, Walk &out) {
+  auto directory = sys::open_dir_below(path, rules.allowed);
   if (!directory) return;
   auto names = sys::list_dir(directory->get());
   if (!names) return;
@@ -55,6 +61,9 @@ void walk(const std::string &path, const std::vector<sys::AllowedDir> &allowed, 
     out.instances.push_back(path);
     return;
   }
+  if (auto left = sys::left_temp_files(directory->get(), rules.owner)) {
+    for (const auto &name : *left) out.files.push_back(path + "/" + name);
+  }
   if (has(sys::OperationLock::kFileName) && std::all_of(names->begin(), names->end(), is_own_file)) {
     out.locks_only.push_back(path);
   }
@@ -63,7 +72,7 @@ void walk(const std::string &path, const std::vector<sys::AllowedDir> &allowed, 
     if (is_temporary_directory(name)) {
       out.leftovers.push_back(path + "/" + name);
     } else if (depth < kDepth) {
-      walk(path + "/" + name, allowed, depth + 1, out);
+      walk(path + "/" + name, rules, depth + 1, out);
     }
   }
 }
@@ -77,13 +86,17 @@ std::string packed(const Walk &walk) {
   add('i', walk.instances);
   add('l', walk.leftovers);
   add('k', walk.locks_only);
+  add('f', walk.files);
   return out;
 }
 
 void unpack(const std::string &answer, Walk &walk) {
   for (std::size_t at = 0; at < answer.size();) {
     const std::size_t end = answer.find('\0', at);
-    auto &to = answer[at] == 'i' ? walk.instances : answer[at] == 'l' ? walk.leftovers : walk.locks_only;
+    auto &to = answer[at] == 'i'   ? walk.instances
+               : answer[at] == 'l' ? walk.leftovers
+               : answer[at] == 'f' ? walk.files
+                                   : walk.locks_only;
     to.push_back(answer.substr(at + 1, end - at - 1));
     at = end + 1;
   }
@@ -148,10 +161,12 @@ Walk walk_storage(const config::Settings &settings) {
   const auto &directories = settings.allowed_dirs;
   std::vector<std::vector<std::size_t>> each;
   for (std::size_t i = 0; i < directories.size(); ++i) each.push_back({i});
+  const auto ownership = config::image_ownership(settings);
+  const std::int64_t owner = ownership ? ownership->uid : -1;
   const auto walk_one = [&](std::size_t i, unsigned from) {
     Walk found;
     const auto allowed = sys::resolve_allowed({directories[i]});
-    for (const auto &directory : allowed) walk(directory.canonical, allowed, from, found);
+    for (const auto &directory : allowed) walk(directory.canonical, {allowed, owner}, from, found);
     return packed(found);
   };
   // At the greatest depth, nothing below is opened.
@@ -171,6 +186,7 @@ Walk walk_storage(const config::Settings &settings) {
   sort_unique(out.instances);  // allowed directories may lie below each other
   sort_unique(out.leftovers);
   sort_unique(out.locks_only);
+  sort_unique(out.files);
   return out;
 }
 

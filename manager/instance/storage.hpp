@@ -56,6 +56,7 @@ struct Walk {
   std::vector<std::string> instances;  ///< directories that hold an instance.yaml
   std::vector<std::string>
       leftovers;  ///< directories of ours under a temporary name: what a killed add or remove left
+  std::vector<std::string> files;       ///< temporary files that killed runs left outside of instances
   std::vector<std::string> locks_only;  ///< directories in which only our lock file is left
   std::vector<std::string> silent;      ///< allowed directories whose storage does not answer
 };

@@ -12,12 +12,14 @@
 #include "core/image/vet.hpp"
 #include "core/sys/files.hpp"
 #include "core/sys/host.hpp"
+#include "core/sys/leftover.hpp"
 #include "manager/instance/disks.hpp"
 #include "manager/instance/guest_record.hpp"
 #include "manager/instance/live.hpp"
 #include "manager/instance/settle.hpp"
 #include "manager/instance/site.hpp"
 #include "manager/instance/storage.hpp"
+#include "manager/instance/world.hpp"
 
 namespace vbd::instance {
 namespace {
@@ -50,6 +52,7 @@ class Verify {
   void check_disk(const InstanceRecord &record, const DiskRecord &disk);
   void check_size(const InstanceRecord &record, const DiskRecord &disk, const std::string &path);
   void check_guests();
+  void check_world();
   [[nodiscard]] bool has_guest(const std::string &name) const;
   void check_orphans(const std::vector<std::string> &directories);
   void check_orphan(const std::string &path, const InstanceRecord &record);
@@ -192,6 +195,8 @@ void Verify::check_disk(const InstanceRecord &record, const DiskRecord &disk) {
   if (info->links > 1) report(id.path, cat(info->links, " names (hard links)"));
   if (auto paired = manager_.registry.check_pairing(id); !paired)
     return report(id.path, paired.error().message());
+  if (auto users = unrecorded_writers(manager_, id); !users.empty())
+    report(id.path, cat("no record says that it is attached, but it is in use by ", users));
   check_size(record, disk, id.path);
 }
 
@@ -258,6 +263,11 @@ void Verify::check_orphans(const std::vector<std::string> &directories) {
   }
 }
 
+void Verify::check_world() {
+  for (Problem &problem : unrecorded_processes(manager_, readable_uuids_))
+    problems_.push_back(std::move(problem));
+}
+
 /// After all instances are known.
 void Verify::check_guests() {
   for (const LostGuest &guest : lost_guests(manager_, readable_uuids_)) {
@@ -288,8 +298,15 @@ Result<std::vector<Problem>> Verify::run() {
   for (const auto &path : walk.silent) report(path, "its storage does not answer");
   check_orphans(walk.instances);
   check_guests();
+  check_world();
   for (const auto &path : walk.leftovers) {
     report(path, "directory of a killed run", repair_, [&] { return remove_leftover(settings_, path); });
+  }
+  for (const auto &path : walk.files) {
+    report(text::printable(path), "temporary file of a killed run", repair_, [&]() -> Result<void> {
+      auto directory = sys::open_dir_below(sys::dir_name(path), allowed_for(settings_, path));
+      return directory ? sys::remove_left_file(directory->get(), sys::base_name(path)) : directory.error();
+    });
   }
   for (const auto &path : walk.locks_only) {
     report(path, "nothing but a lock file", repair_, [&] { return remove_leftover(settings_, path); });
