@@ -79,7 +79,7 @@ TEST_CASE("attach: a program that only has the image open is in the way of a wri
   DeviceBench bench;
   NEED_DEVICES(bench, "attach beside a reader");
   bench.make_raw("sda", 8 << 20);
-  const auto tail = bench.runner->spawn({{"tail", "-f", bench.image("sda")}, {}, "vbdkit-test-tail", ""});
+  const auto tail = bench.runner->spawn({{"tail", "-f", bench.image("sda")}, {}, "vbdkit-test-tail", {}, ""});
   REQUIRE(tail.ok());
   for (int i = 0; i < 50 && !sys::find_usage(DeviceBench::file_id(bench.image("sda")))->any(); ++i)
     ::usleep(20000);
