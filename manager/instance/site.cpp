@@ -2,6 +2,7 @@
 #include "manager/instance/site.hpp"
 
 #include <algorithm>
+#include <thread>
 
 #include "core/base/log.hpp"
 #include "core/base/text.hpp"
@@ -45,14 +46,39 @@ Result<void> unlink_own(int directory) {
   return unlink_all(directory, own);
 }
 
-/// Somebody who waited for the lock may make its file again in between.
-Result<void> remove_emptied(int parent, const std::string &name, int directory) {
-  Result<void> gone;
-  for (int attempt = 0; attempt < 3; ++attempt) {
-    if (gone = unlink_own(directory); !gone) return gone;
-    if (gone = sys::remove_dir_at(parent, name); gone) return gone;
+/// Those of a host or server that is gone stay for ever; one that somebody has open can't be removed.
+void unlink_ghosts(int directory) {
+  auto names = sys::list_dir(directory);
+  if (!names) return;
+  for (const auto &name : *names) {
+    if (is_own_or_ghost(name) && !is_own_file(name)) (void)sys::unlink_at(directory, name);
   }
-  return gone;
+}
+
+constexpr std::chrono::milliseconds kGhostPatience{2000}, kGhostPause{10};
+
+/// Takes an emptied directory away; `lock` is that of its lock file, and is given up. NFS and FUSE keep a
+/// file that is removed while it is open under a name of theirs in the same directory, and free it some time
+/// after it was closed: the lock file is one, ours, or that of somebody who waits for the lock.
+Result<void> remove_emptied(int parent, const std::string &name, int directory,
+                            std::optional<sys::OperationLock> &lock) {
+  const auto deadline = std::chrono::steady_clock::now() + kGhostPatience;
+  for (;;) {
+    if (lock) {
+      if (auto gone = unlink_own(directory); !gone) return gone;
+      lock.reset();
+    }
+    const bool late = std::chrono::steady_clock::now() >= deadline;
+    if (late) unlink_ghosts(directory);
+    auto gone = sys::remove_dir_at(parent, name);
+    if (gone || late || !gone.error().is(sys::kExists)) return gone;
+    std::this_thread::sleep_for(kGhostPause);
+    if (!exists(directory, kLockName)) continue;
+    // Somebody who waited has made it again, and may even have begun an instance here.
+    auto again = sys::OperationLock::acquire(directory, name, std::chrono::milliseconds(0));
+    if (exists(directory, kInstanceFile)) return gone;
+    if (again) lock = std::move(*again);
+  }
 }
 
 /// A rename that failed has happened or not: which of its two names the directory bears.
@@ -66,7 +92,7 @@ std::string current_name(int parent, const Site &site, const std::string &tempor
 Result<bool> remove_whole(const config::Settings &settings, Site &site, const std::string &uuid) {
   auto names = sys::list_dir(site.directory.get());
   if (!names) return names.error();
-  if (!std::all_of(names->begin(), names->end(), is_own_file)) return false;
+  if (!std::all_of(names->begin(), names->end(), is_own_or_ghost)) return false;
   auto parent = sys::open_dir_below(sys::dir_name(site.path), sys::resolve_allowed(settings.allowed_dirs));
   if (!parent) return false;  // an allowed directory itself
   std::string name = temporary_name(uuid);
@@ -74,7 +100,8 @@ Result<bool> remove_whole(const config::Settings &settings, Site &site, const st
   // step.
   if (!sys::rename_dir_at(parent->get(), sys::base_name(site.path), name))
     name = current_name(parent->get(), site, name);
-  if (auto gone = remove_emptied(parent->get(), name, site.directory.get()); !gone) return gone.error();
+  auto gone = remove_emptied(parent->get(), name, site.directory.get(), site.lock);
+  if (!gone) return gone.error();
   if (auto synced = sys::sync_fd(parent->get()); !synced) return synced.error();
   return true;
 }
@@ -87,12 +114,15 @@ Result<void> fill_new_directory(const config::Settings &settings, Site &site, co
 }
 
 /// It may bear either name: a rename that could not be made durable has happened all the same.
-void discard_new_directory(int parent, const Site &site, const std::string &temporary) {
+void discard_new_directory(int parent, Site &site, const std::string &temporary) {
   if (site.directory) {
     (void)unlink_own(site.directory.get());
+    site.lock.reset();  // open, its file would keep the directory on some filesystems
     auto own = sys::file_info(site.directory.get());
     auto named = sys::file_info_at(parent, sys::base_name(site.path));
-    if (own && named && own->id == named->id) (void)sys::remove_dir_at(parent, sys::base_name(site.path));
+    if (own && named && own->id == named->id)
+      (void)remove_emptied(parent, sys::base_name(site.path), site.directory.get(), site.lock);
+    (void)remove_emptied(parent, temporary, site.directory.get(), site.lock);
   }
   (void)sys::remove_dir_at(parent, temporary);
 }
@@ -233,7 +263,7 @@ Result<void> remove_leftover(const config::Settings &settings, const std::string
   if (!site) return site.error();
   auto names = sys::list_dir(site->directory.get());
   if (!names) return names.error();
-  if (!std::all_of(names->begin(), names->end(), is_own_file)) {
+  if (!std::all_of(names->begin(), names->end(), is_own_or_ghost)) {
     return Error(sys::kExists, cat(path, ": holds files that are not ours"),
                  "look at them and remove the directory yourself");
   }
@@ -241,10 +271,9 @@ Result<void> remove_leftover(const config::Settings &settings, const std::string
   if (auto record = Catalog(settings).read_record(site->directory.get(), path)) {
     if (auto ours = device::check_operation(*record, settings, path); !ours) return ours;
   }
-  if (auto gone = unlink_own(site->directory.get()); !gone) return gone;
   auto parent = sys::open_parent(path);
   if (!parent) return parent.error();
-  return sys::remove_dir_at(parent->get(), sys::base_name(path));
+  return remove_emptied(parent->get(), sys::base_name(path), site->directory.get(), site->lock);
 }
 
 void sweep_leftovers(const config::Settings &settings, const std::string &path) {

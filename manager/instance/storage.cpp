@@ -64,7 +64,7 @@ void walk(const std::string &path, const Rules &rules, unsigned depth, Walk &out
   if (auto left = sys::left_temp_files(directory->get(), rules.owner)) {
     for (const auto &name : *left) out.files.push_back(path + "/" + name);
   }
-  if (has(sys::OperationLock::kFileName) && std::all_of(names->begin(), names->end(), is_own_file)) {
+  if (has(sys::OperationLock::kFileName) && std::all_of(names->begin(), names->end(), is_own_or_ghost)) {
     out.locks_only.push_back(path);
   }
   for (const auto &name : *names) {
@@ -208,6 +208,14 @@ bool is_own_file(const std::string &name) {
   if (inner.size() < kRandomDigits + 2) return false;
   const auto end = inner.substr(inner.size() - kRandomDigits - 1);
   return end.front() == '.' && end.substr(1).find_first_not_of("0123456789abcdef") == std::string_view::npos;
+}
+
+bool is_own_or_ghost(const std::string &name) {
+  const auto hex_behind = [&](std::string_view prefix, std::size_t least) {
+    return name.starts_with(prefix) && name.size() >= prefix.size() + least &&
+           name.find_first_not_of("0123456789abcdef", prefix.size()) == std::string::npos;
+  };
+  return is_own_file(name) || hex_behind(".nfs", 24) || hex_behind(".fuse_hidden", 16);
 }
 
 }  // namespace vbd::instance

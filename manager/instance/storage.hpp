@@ -69,5 +69,8 @@ struct Walk {
 [[nodiscard]] bool is_temporary_directory(const std::string &name);
 /// instance.yaml, the lock and lease files, temporary files: what is ours in an instance's directory.
 [[nodiscard]] bool is_own_file(const std::string &name);
+/// Or what NFS (".nfs" and 24 hex digits) and FUSE (".fuse_hidden" and 16) call a removed file that somebody
+/// has open. It goes by itself, or when a host is gone, never.
+[[nodiscard]] bool is_own_or_ghost(const std::string &name);
 
 }  // namespace vbd::instance
