@@ -88,6 +88,13 @@ Record::Phase read_phase(Reader &reader) {
   return reader.note("phase", Record::Phase::attaching);
 }
 
+/// As block devices have them: a power of two from a sector to a page of any kernel.
+std::uint32_t read_block_size(Reader &reader) {
+  const std::uint64_t size = reader.number("block_size");
+  if (size >= 512 && size <= 65536 && (size & (size - 1)) == 0) return static_cast<std::uint32_t>(size);
+  return reader.note("block_size", std::uint32_t{512});
+}
+
 }  // namespace
 
 std::string write_record_json(const Record &record) {
@@ -129,7 +136,7 @@ Result<Record> parse_record_json(std::string_view text, const std::string &file)
   record.phase = read_phase(reader);
   record.node = reader.text("node");
   record.holders = reader.list("holders");
-  record.block_size = static_cast<std::uint32_t>(reader.number("block_size"));
+  record.block_size = read_block_size(reader);
   record.options = reader.map("options");
   record.properties = reader.map("properties");
   record.state = reader.map("state");

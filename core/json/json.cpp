@@ -3,6 +3,7 @@
 
 #include <limits>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "core/base/text.hpp"
 
@@ -49,7 +50,13 @@ class Builder {
   bool string(std::string &s) { return add(Value{std::move(s)}); }
   bool binary(Library::binary_t &) { return false; }
   bool start_object(std::size_t) { return open(Value{Object{}}); }
+  /// The first of two members of one name would be found, the last one written: whoever reads it next sees
+  /// another document.
   bool key(std::string &k) {
+    if (!seen_.back().insert(k).second) {
+      problem_ = text::cat("the member \"", text::printable(k), "\" is there twice");
+      return false;
+    }
     keys_.back() = std::move(k);
     return true;
   }
@@ -82,18 +89,21 @@ class Builder {
     }
     open_.push_back(std::move(value));
     keys_.emplace_back();
+    seen_.emplace_back();
     return true;
   }
   bool close() {
     Value done = std::move(open_.back());
     open_.pop_back();
     keys_.pop_back();
+    seen_.pop_back();
     return add(std::move(done));
   }
 
   Value root_;
-  std::vector<Value> open_;        // containers that are not closed yet, outermost first
-  std::vector<std::string> keys_;  // of each open object: the key that waits for its value
+  std::vector<Value> open_;                  // containers that are not closed yet, outermost first
+  std::vector<std::string> keys_;            // of each open object: the key that waits for its value
+  std::vector<std::set<std::string>> seen_;  // and all of its keys so far
   std::string problem_;
 };
 

@@ -67,7 +67,7 @@ class Value {
 
 /// indent 0: one line.
 [[nodiscard]] std::string dump(const Value &value, int indent = 2);
-/// At most 16 levels and 64 MiB.
+/// At most 16 levels and 64 MiB; no member twice.
 [[nodiscard]] Result<Value> parse(std::string_view text);
 
 }  // namespace vbd::json

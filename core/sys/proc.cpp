@@ -87,6 +87,7 @@ std::optional<HeldRange> parse_lock(const std::string &line) {
     return std::nullopt;
   range.last = UINT64_MAX;
   if (last != "EOF" && !parse_number(last, range.last)) return std::nullopt;
+  if (range.last < range.first) return std::nullopt;
   return range;
 }
 
@@ -95,8 +96,12 @@ std::optional<HeldRange> parse_lock(const std::string &line) {
 Result<std::vector<MountEntry>> read_mountinfo() {
   const auto content = read_file("/proc/self/mountinfo", kProcLimit);
   if (!content) return content.error();
+  return parse_mountinfo(*content);
+}
+
+std::vector<MountEntry> parse_mountinfo(std::string_view content) {
   std::vector<MountEntry> mounts;
-  for (const std::string &line : text::split(*content, '\n')) {
+  for (const std::string &line : text::split(content, '\n')) {
     if (auto mount = parse_mount(line)) mounts.push_back(std::move(*mount));
   }
   return mounts;
@@ -131,11 +136,14 @@ std::string describe_processes(const std::vector<std::int64_t> &pids) {
 
 std::optional<ProcessState> process_state(std::int64_t pid) {
   const auto content = read_file(text::cat("/proc/", pid, "/stat"), 4096);
-  if (!content) return std::nullopt;
+  return content ? parse_process_state(*content) : std::nullopt;
+}
+
+std::optional<ProcessState> parse_process_state(std::string_view content) {
   // Field 2 is the command in parentheses and may hold anything: count from the last ")".
-  const std::size_t paren = content->rfind(") ");
-  if (paren == std::string::npos) return std::nullopt;
-  const std::vector<std::string> field = text::split(content->substr(paren + 2), ' ');
+  const std::size_t paren = content.rfind(") ");
+  if (paren == std::string_view::npos) return std::nullopt;
+  const std::vector<std::string> field = text::split(content.substr(paren + 2), ' ');
   ProcessState state;
   if (field.size() < 20 || field[0].empty() || !parse_number(field[19], state.start_time))
     return std::nullopt;
@@ -174,8 +182,12 @@ bool visit_open_files(std::int64_t pid, const std::function<void(const OpenFile 
 }
 
 std::vector<HeldRange> held_ranges(std::int64_t pid, const std::string &fd) {
+  return parse_held_ranges(fdinfo(pid, fd));
+}
+
+std::vector<HeldRange> parse_held_ranges(std::string_view fdinfo) {
   std::vector<HeldRange> ranges;
-  for (const std::string &line : text::split(fdinfo(pid, fd), '\n')) {
+  for (const std::string &line : text::split(fdinfo, '\n')) {
     if (!line.starts_with("lock:")) continue;
     if (const auto range = parse_lock(line)) ranges.push_back(*range);
   }

@@ -8,6 +8,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "core/sys/files.hpp"
@@ -21,6 +22,8 @@ struct MountEntry {
   std::string target, options, type, source;
 };
 [[nodiscard]] Result<std::vector<MountEntry>> read_mountinfo();
+/// Lines that are none are left out.
+[[nodiscard]] std::vector<MountEntry> parse_mountinfo(std::string_view content);
 
 /// Processes by number, ascending.
 [[nodiscard]] std::vector<std::int64_t> process_ids();
@@ -34,6 +37,8 @@ struct ProcessState {
   std::uint64_t start_time = 0;  ///< clock ticks since boot
 };
 [[nodiscard]] std::optional<ProcessState> process_state(std::int64_t pid);
+/// The content of /proc/PID/stat.
+[[nodiscard]] std::optional<ProcessState> parse_process_state(std::string_view content);
 
 /// What one descriptor of a process, or its working or root directory, refers to.
 struct OpenFile {
@@ -52,6 +57,7 @@ struct HeldRange {
   std::uint64_t first = 0, last = 0;  ///< bytes, inclusive
 };
 [[nodiscard]] std::vector<HeldRange> held_ranges(std::int64_t pid, const std::string &fd);
+[[nodiscard]] std::vector<HeldRange> parse_held_ranges(std::string_view fdinfo);
 /// Whether descriptor `fd` of `pid` may write.
 [[nodiscard]] bool opened_for_writing(std::int64_t pid, const std::string &fd);
 /// Processes, this one included, with a lock on `file` that overlaps first..last.

@@ -167,6 +167,10 @@ void Ini::add(std::string_view section, std::string_view key, std::string_view v
 Result<std::string> Ini::str() const {
   std::string out;
   for (const auto &[section, entries] : sections_) {
+    if (section.empty() || !text::is_printable_utf8(section)) {
+      return Error(kCannotCarry,
+                   cat("[", text::printable(section), "]: config.ini can't carry this section"));
+    }
     out += cat("[", section, "]\n");
     for (const auto &[key, value] : entries) {
       if (!carries_key(key) || !carries_value(value)) {

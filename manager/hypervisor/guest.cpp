@@ -239,13 +239,16 @@ Result<Guests> toolstack_status(const Profile &profile, sys::Runner &runner) {
   spec.timeout = kAnswer;
   auto done = sys::run_checked(runner, spec);
   if (!done) return done.error();
+  return read_toolstack_status(profile.commands, done->output);
+}
+
+Guests read_toolstack_status(const Commands &commands, std::string_view answer) {
   Guests found;
   std::size_t number = 0;
-  for (const auto &line : text::split(done->output, '\n')) {
-    if (number++ < profile.commands.status_skip) continue;
+  for (const auto &line : text::split(answer, '\n')) {
+    if (number++ < commands.status_skip) continue;
     const Words words = words_of_line(line);
     if (words.empty()) continue;
-    const Commands &commands = profile.commands;
     const auto word = [&words](std::size_t at) { return at >= 1 && at <= words.size() ? words[at - 1] : ""; };
     GuestStatus status = judge(commands, word(commands.status_word));
     status.id = word(commands.status_id);

@@ -58,6 +58,8 @@ struct GuestStatus {
 /// tells them apart.
 using Guests = std::multimap<std::string, GuestStatus>;
 [[nodiscard]] Result<Guests> toolstack_status(const Profile &profile, sys::Runner &runner);
+/// What its `status` printed.
+[[nodiscard]] Guests read_toolstack_status(const Commands &commands, std::string_view answer);
 /// The one of exactly that name and, where the list has them and it is not "", that UUID; absent.
 [[nodiscard]] GuestStatus find_guest(const Guests &guests, const std::string &name, const std::string &uuid);
 

@@ -108,7 +108,9 @@ Result<void> check_profile(const Profile &profile, const std::string &path) {
   return {};
 }
 
-Result<Profile> parse_profile(const std::string &content, const std::string &name, const std::string &path) {
+}  // namespace
+
+Result<Profile> parse_profile(std::string_view content, const std::string &name, const std::string &path) {
   auto root = config::parse_yaml(content, path);
   if (!root) return root.error();
   if (auto known = config::check_keys(*root, kKeys); !known) return known.error();
@@ -129,6 +131,8 @@ Result<Profile> parse_profile(const std::string &content, const std::string &nam
   if (auto good = check_profile(profile, path); !good) return good.error();
   return profile;
 }
+
+namespace {
 
 Result<Profile> load_file(const std::string &path) {
   auto content = sys::read_file(path, kProfileLimit);

@@ -7,6 +7,7 @@
 #include <map>
 #include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "core/base/result.hpp"
@@ -74,6 +75,10 @@ struct Profile {
 [[nodiscard]] Result<void> check_guest_name(const Profile &profile, const std::string &name);
 /// Whether tools may take it for something else than a name.
 [[nodiscard]] bool is_ambiguous_name(std::string_view name);
+
+/// The text of a profile; `path` is for messages.
+[[nodiscard]] Result<Profile> parse_profile(std::string_view content, const std::string &name,
+                                            const std::string &path);
 
 /// "qemu" of "qemu" and of "/etc/vbdkit/hypervisors/qemu.yaml".
 [[nodiscard]] std::string short_name(const std::string &configured);

@@ -27,16 +27,9 @@ Result<json::Value> Qmp::execute(const std::string &command, std::chrono::millis
   for (int i = 0; i < kMostEvents; ++i) {
     auto line = socket_.read_line(patience);
     if (!line) return line.error();
-    auto answer = json::parse(*line);
-    if (!answer) return answer.error().at("QEMU's monitor");
-    if (const json::Value *returned = answer->find("return")) return *returned;
-    const json::Value *error = answer->find("error");
-    if (error == nullptr) continue;
-    const json::Value *why = error->find("desc");
-    const bool said = why != nullptr && why->as_string() != nullptr;
-    return Error(kRefusedByGuest,
-                 text::cat("QEMU refused ", text::printable(command), ": ",
-                           said ? text::printable(*why->as_string()) : std::string("no reason given")));
+    auto answer = read_qmp_answer(*line, command);
+    if (!answer) return answer.error();
+    if (*answer) return **std::move(answer);
   }
   return Error(sys::kHelperTimeout, "QEMU's monitor: nothing but events");
 }
@@ -46,7 +39,24 @@ Result<std::string> qmp_status(const std::string &socket, std::chrono::milliseco
   if (!qmp) return qmp.error();
   auto answer = qmp->execute(R"({"execute": "query-status"})", patience);
   if (!answer) return answer.error();
-  const json::Value *status = answer->find("status");
+  return read_qmp_status(*answer);
+}
+
+Result<std::optional<json::Value>> read_qmp_answer(std::string_view line, std::string_view command) {
+  auto answer = json::parse(line);
+  if (!answer) return answer.error().at("QEMU's monitor");
+  if (const json::Value *returned = answer->find("return")) return std::optional(*returned);
+  const json::Value *error = answer->find("error");
+  if (error == nullptr) return std::optional<json::Value>{};
+  const json::Value *why = error->find("desc");
+  const bool said = why != nullptr && why->as_string() != nullptr;
+  return Error(kRefusedByGuest,
+               text::cat("QEMU refused ", text::printable(command), ": ",
+                         said ? text::printable(*why->as_string()) : std::string("no reason given")));
+}
+
+Result<std::string> read_qmp_status(const json::Value &answer) {
+  const json::Value *status = answer.find("status");
   if (status == nullptr || status->as_string() == nullptr) {
     return Error(kRefusedByGuest, "QEMU's monitor: query-status without a status");
   }

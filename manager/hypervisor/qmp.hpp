@@ -4,7 +4,9 @@
 #pragma once
 
 #include <chrono>
+#include <optional>
 #include <string>
+#include <string_view>
 
 #include "core/json/json.hpp"
 #include "core/sys/socket.hpp"
@@ -27,5 +29,13 @@ class Qmp {
 
 /// The word of query-status: "running", "paused", "io-error", ...
 [[nodiscard]] Result<std::string> qmp_status(const std::string &socket, std::chrono::milliseconds patience);
+
+// What a monitor sends, read: a guest may have taken QEMU over.
+
+/// One line: what the command returned; nothing for an event; kRefusedByGuest with QEMU's reason.
+[[nodiscard]] Result<std::optional<json::Value>> read_qmp_answer(std::string_view line,
+                                                                 std::string_view command);
+/// What query-status returned.
+[[nodiscard]] Result<std::string> read_qmp_status(const json::Value &answer);
 
 }  // namespace vbd::hypervisor

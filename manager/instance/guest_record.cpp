@@ -37,12 +37,17 @@ Result<std::optional<GuestRecord>> read_guest(const config::Settings &settings, 
     if (content.error().is(sys::kNotFound)) return std::optional<GuestRecord>{};
     return content.error();
   }
-  auto value = json::parse(*content);
-  if (!value) return value.error().at(path);
   auto boot = sys::boot_id();
   if (!boot) return boot.error();
+  return parse_guest(*content, uuid, *boot, path);
+}
+
+Result<std::optional<GuestRecord>> parse_guest(std::string_view content, const std::string &uuid,
+                                               const std::string &boot, const std::string &path) {
+  auto value = json::parse(content);
+  if (!value) return value.error().at(path);
   if (text_of(*value, "schema") != kSchema) return Error(json::kBadJson, cat(path, ": not a ", kSchema));
-  if (text_of(*value, "boot_id") != *boot) return std::optional<GuestRecord>{};
+  if (text_of(*value, "boot_id") != boot) return std::optional<GuestRecord>{};
   GuestRecord guest{
       uuid, text_of(*value, "name"), text_of(*value, "hypervisor"), text_of(*value, "started"), false, {}};
   guest.up = text_of(*value, "phase") == "up";
@@ -52,6 +57,9 @@ Result<std::optional<GuestRecord>> read_guest(const config::Settings &settings, 
   guest.directory = text_of(*value, "directory");
   if (pid != nullptr) (void)pid->get_i64(guest.process.pid);
   if (start != nullptr) (void)start->get_u64(guest.process.start_time);
+  // To kill(2) a negative one is a group of processes, and -1 are all.
+  if (guest.process.pid < 0 || guest.process.pid > INT32_MAX)
+    return Error(json::kBadJson, cat(path, ": pid ", guest.process.pid, " is no process"));
   return std::optional(guest);
 }
 
@@ -74,19 +82,23 @@ Result<std::vector<GuestRecord>> noted_guests(const config::Settings &settings) 
 Result<void> write_guest(const config::Settings &settings, const GuestRecord &guest) {
   auto boot = sys::boot_id();
   if (!boot) return boot.error();
-  json::Value value;
-  value.set("schema", kSchema).set("uuid", guest.uuid).set("name", guest.name);
-  value.set("hypervisor", guest.hypervisor).set("phase", guest.up ? "up" : "starting");
-  value.set("pid", guest.process.pid).set("start_time", guest.process.start_time);
-  value.set("started", guest.started).set("boot_id", *boot);
-  if (guest.held) value.set("held", "export");
-  if (guest.has_uuid) value.set("guest_uuid", guest.uuid);
-  if (!guest.directory.empty()) value.set("directory", guest.directory);
   const std::string path = guest_directory(settings, guest.uuid);
   if (auto made = sys::make_dirs(path, 0700); !made) return made;
   auto directory = sys::open_directory(path);
   if (!directory) return directory.error();
-  return sys::replace_file_at(directory->get(), kFile, json::dump(value) + "\n");
+  return sys::replace_file_at(directory->get(), kFile, format_guest(guest, *boot));
+}
+
+std::string format_guest(const GuestRecord &guest, const std::string &boot) {
+  json::Value value;
+  value.set("schema", kSchema).set("uuid", guest.uuid).set("name", guest.name);
+  value.set("hypervisor", guest.hypervisor).set("phase", guest.up ? "up" : "starting");
+  value.set("pid", guest.process.pid).set("start_time", guest.process.start_time);
+  value.set("started", guest.started).set("boot_id", boot);
+  if (guest.held) value.set("held", "export");
+  if (guest.has_uuid) value.set("guest_uuid", guest.uuid);
+  if (!guest.directory.empty()) value.set("directory", guest.directory);
+  return json::dump(value) + "\n";
 }
 
 Result<void> drop_guest(const config::Settings &settings, const std::string &uuid) {

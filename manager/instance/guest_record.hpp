@@ -3,6 +3,7 @@
 // control socket. A note of another boot counts as none. Written under the instance's operation lock.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
@@ -32,6 +33,11 @@ struct GuestRecord {
                                                             const std::string &uuid);
 /// All notes of this boot, of instances that are known and others; what can't be read is left out.
 [[nodiscard]] Result<std::vector<GuestRecord>> noted_guests(const config::Settings &settings);
+/// guest.json as text: nothing when it is of another boot. `path` is for messages.
+[[nodiscard]] Result<std::optional<GuestRecord>> parse_guest(std::string_view content,
+                                                             const std::string &uuid, const std::string &boot,
+                                                             const std::string &path);
+[[nodiscard]] std::string format_guest(const GuestRecord &guest, const std::string &boot);
 /// Makes the directory (0700).
 [[nodiscard]] Result<void> write_guest(const config::Settings &settings, const GuestRecord &guest);
 /// All that is in the directory, and it. Missing is fine.

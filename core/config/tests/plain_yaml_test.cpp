@@ -143,6 +143,17 @@ TEST_CASE("the quick reader leaves what is not plain to the library") {
   }
 }
 
+TEST_CASE("keys of over 1,024 bytes are the library's to refuse") {
+  for (std::size_t length = 1000; length < 1050; ++length) {
+    CAPTURE(length);
+    const std::string key(length, 'k');
+    const bool taken = takes(key + ": b\n");
+    CHECK(takes("a:\n  " + key + ": b\n") == taken);
+    CHECK(takes("a:\n  - " + key + ": b\n    c: d\n") == taken);
+    CHECK(parse_library_yaml(key + ": b\n", "f.yaml").ok() == taken);
+  }
+}
+
 TEST_CASE("the quick reader and the library agree on changed texts") {
   const std::string seed = write_instance(record());
   const std::string bytes = " \n:-#\"'[]{},&*!|>%@`~?\\/ab0\t\r.\xc3";

@@ -8,6 +8,7 @@
 #include <functional>
 
 #include "core/device/record.hpp"
+#include "core/device/record_json.hpp"
 #include "core/device/tests/device_bench.hpp"
 
 using namespace vbd;
@@ -325,4 +326,24 @@ TEST_CASE("recovery: a damaged record is an error that names the file") {
   CHECK(status.error().message().find(file) != std::string::npos);
   test::fs::remove(file);
   CHECK(bench.detach("sda").ok());
+}
+
+TEST_CASE("a record with a block size that no device has is refused") {
+  device::Record record;
+  record.image = "/srv/a";
+  for (const std::uint32_t size : {512u, 4096u}) {
+    record.block_size = size;
+    const auto read = device::parse_record_json(device::write_record_json(record), "1-2.json");
+    REQUIRE(read.ok());
+    CHECK(read->block_size == size);
+  }
+  std::string text = device::write_record_json(record);
+  const auto at = text.find("4096");
+  REQUIRE(at != std::string::npos);
+  for (const char *bad : {"0", "511", "768", "131072", "4294967808"}) {
+    std::string changed = text;
+    const auto read = device::parse_record_json(changed.replace(at, 4, bad), "1-2.json");
+    REQUIRE_FALSE(read.ok());
+    CHECK(read.error().is(device::kBadRecord));
+  }
 }

@@ -53,6 +53,12 @@ TEST_CASE("what is not JSON is refused in one line") {
   }
 }
 
+TEST_CASE("a member that is there twice is refused") {
+  CHECK_FALSE(parse(R"({"a": 1, "a": 2})").ok());
+  CHECK_FALSE(parse(R"([{"b": {"a": 1, "\u0061": 2}}])").ok());
+  CHECK(parse(R"({"a": {"a": 1}, "b": [{"a": 1}, {"a": 2}]})").ok());
+}
+
 TEST_CASE("depth is bounded") {
   CHECK(parse(std::string(16, '[') + std::string(16, ']')).ok());
   CHECK_FALSE(parse(std::string(17, '[') + std::string(17, ']')).ok());

@@ -3,6 +3,8 @@
 
 #include <doctest/doctest.h>
 
+#include "core/base/text.hpp"
+
 using namespace vbd;
 using namespace vbd::backup;
 
@@ -74,4 +76,13 @@ TEST_CASE("what is written comes back") {
     bad.add("a", key, value);
     CHECK(bad.str().error().is(kCannotCarry));
   }
+}
+
+TEST_CASE("a section that a terminal can't show is refused in one line") {
+  const auto ini = Ini::parse("[expo\x8ft\x1b]\na = 1\n", "config.ini");
+  REQUIRE(ini.ok());
+  const auto text = ini->str();
+  REQUIRE_FALSE(text.ok());
+  CHECK(text.error().is(kCannotCarry));
+  CHECK(text::is_printable_utf8(text.error().message()));
 }

@@ -3,6 +3,7 @@
 
 #include "core/base/size.hpp"
 #include "core/model/logical_id.hpp"
+#include "manager/instance/guest_record.hpp"
 #include "manager/instance/lifecycle.hpp"
 
 using namespace vbd;
@@ -85,4 +86,21 @@ TEST_CASE("the words of --net") {
     CHECK_MESSAGE(!parse_net(text).ok(), text);
   }
   CHECK(parse_net("0:lnk=a").error().hint() == "did you mean 'link'?");
+}
+
+TEST_CASE("a note of a guest whose pid is a group of processes is refused") {
+  const GuestRecord guest{"u", "web1", "qemu", "2026-01-31T12:00:00Z", true, {}};
+  std::string text = format_guest(guest, "boot");
+  const auto read = parse_guest(text, "u", "boot", "guest.json");
+  REQUIRE(read.ok());
+  REQUIRE(read->has_value());
+  CHECK((*read)->name == "web1");
+  CHECK_FALSE(parse_guest(text, "u", "another boot", "guest.json")->has_value());
+  const std::string pid = "\"pid\": 0";
+  const auto at = text.find(pid);
+  REQUIRE(at != std::string::npos);
+  for (const char *bad : {"\"pid\": -1", "\"pid\": -4711", "\"pid\": 4294967296"}) {
+    std::string changed = text;
+    CHECK_FALSE(parse_guest(changed.replace(at, pid.size(), bad), "u", "boot", "guest.json").ok());
+  }
 }
