@@ -11,6 +11,7 @@ namespace {
 
 constexpr std::size_t kMaxPlainText = 65536;
 constexpr unsigned kMaxPlainDepth = 8;
+constexpr std::size_t kMaxPlainKey = 1024;  // longer, the library takes it for a text of its own
 
 bool is_word_start(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '/' || c == '_';
@@ -114,7 +115,7 @@ class Reader {
       const std::size_t colon = line_.rest.find(':');
       if (colon == std::string_view::npos) return false;
       const std::string_view name = line_.rest.substr(0, colon), rest = line_.rest.substr(colon + 1);
-      if (!is_plain(name) || map.find(name) != nullptr) return false;
+      if (name.size() > kMaxPlainKey || !is_plain(name) || map.find(name) != nullptr) return false;
       Entry entry{node(line_, Node::Kind::scalar, {}), {}};
       entry.key.scalar = name;
       entry.value =

@@ -71,6 +71,29 @@ Result<Attachment> join(Disk &disk, const AttachSpec &spec, const plugin::Values
   return attachment_of(record, observed);
 }
 
+/// The record is of a file that is gone, whose inode number this one got: what its driver left goes with it.
+Result<void> clear_former(Disk &disk) {
+  log::warn(text::cat(disk.shown(), ": has the inode of ", text::printable(disk.record->image),
+                      ", which is gone; its record is dropped"));
+  plugin::Plugin *const wanted = disk.driver;
+  const LogicalId id = disk.id;
+  // The lease, too, is another directory's.
+  if (sys::dir_name(disk.record->image) != disk.place.directory_path) disk.record->leased = false;
+  auto constant = Constant::parse(disk.record->driver, PluginKind::driver);
+  auto driver = constant ? disk.context.registry.load(*constant) : Result<plugin::Plugin *>(constant.error());
+  if (driver) {
+    disk.driver = *driver;
+    disk.id.driver = *constant;
+  }
+  auto done = driver ? finish_detach(disk) : disk.records.drop(*disk.record);
+  if (done || !disk.record)
+    done = {};  // that writes were lost with a file that is gone is not this one's matter
+  disk.driver = wanted;
+  disk.id = id;
+  disk.record.reset();
+  return done;
+}
+
 /// The record names another driver: held while that one says attached.
 Result<void> settle_other_driver(Disk &disk, const AttachSpec &spec) {
   auto constant = Constant::parse(disk.record->driver, PluginKind::driver);
@@ -132,6 +155,13 @@ Result<void> record_found(Disk &disk, const AttachSpec &spec, const plugin::Valu
 /// What an earlier, perhaps killed, run left. Nothing: go on and attach.
 Result<std::optional<Attachment>> settle(Disk &disk, const AttachSpec &spec, const plugin::Values &options) {
   using Settled = std::optional<Attachment>;
+  if (disk.record && !disk.record->is_of(*disk.info)) {
+    if (spec.dry_run) {
+      disk.record.reset();
+    } else if (auto cleared = clear_former(disk); !cleared) {
+      return cleared.error();
+    }
+  }
   if (disk.record && disk.record->driver != spec.id.driver.str()) {
     if (auto other = settle_other_driver(disk, spec); !other) return other.error();
   }

@@ -14,6 +14,10 @@ Result<void> find_record(Disk &disk) {
     auto found = disk.records.find(disk.info->id);
     if (!found) return found.error();
     disk.record = std::move(*found);
+    if (disk.record && !disk.record->is_of(*disk.info)) {  // of a file that is gone: attach clears it
+      disk.record.reset();
+      return {};
+    }
     if (disk.record) return {};
   }
   auto by_path = disk.records.find(disk.place.path);
@@ -66,12 +70,10 @@ Result<Place> open_place(const Context &context, const std::string &path, bool m
 
 Result<sys::OperationLock> lock_place(const Context &context, const Place &place,
                                       std::chrono::milliseconds patience) {
-  if (place.directory) {
-    auto lock = sys::OperationLock::acquire(place.directory.get(), place.directory_path, patience);
-    if (lock || !lock.error().is(sys::kReadOnly)) return lock;
-  }
+  const Records records(context.settings.run_dir);
+  if (place.directory) return records.lock(place.directory.get(), place.directory_path, patience);
   std::string path;
-  auto locks = Records(context.settings.run_dir).locks_directory(path);
+  auto locks = records.locks_directory(path);
   if (!locks) return locks.error();
   return sys::OperationLock::acquire(locks->get(), path, patience);
 }

@@ -107,6 +107,7 @@ Record new_record(const Disk &disk) {
   Record record;
   record.image = disk.place.path;
   if (disk.info) record.file = disk.info->id;
+  if (disk.info) record.birth = disk.info->birth;
   record.driver = disk.id.driver.str();
   record.filetype = disk.id.filetype.str();
   return record;

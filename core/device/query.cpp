@@ -63,6 +63,10 @@ Result<std::vector<std::string>> holders_of(const Context &context, const Logica
     }
   }
   if (!record) return record.error();
+  if (*record && place->directory) {
+    auto info = sys::file_info_at(place->directory.get(), sys::base_name(place->path));
+    if (info && (*record)->file == info->id && !(*record)->is_of(*info)) record->reset();
+  }
   auto driver = context.registry.find(id.driver);
   if (!driver) {  // without the driver the record is all that there is
     return *record ? (*record)->holders : std::vector<std::string>();

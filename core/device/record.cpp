@@ -147,6 +147,16 @@ Result<sys::Fd> Records::locks_directory(std::string &path) const {
   return make_directory(path, 0700);
 }
 
+Result<sys::OperationLock> Records::lock(int directory, const std::string &path,
+                                         std::chrono::milliseconds patience) const {
+  auto lock = sys::OperationLock::acquire(directory, path, patience);
+  if (lock || !lock.error().is(sys::kReadOnly)) return lock;
+  std::string beside;
+  auto locks = locks_directory(beside);
+  if (!locks) return locks.error();
+  return sys::OperationLock::acquire(locks->get(), beside, patience);
+}
+
 Result<std::vector<std::string>> Records::sweep(bool repair) const {
   std::vector<std::string> swept;
   auto records = open_directory(records_directory());

@@ -5,6 +5,7 @@
 // lock. Format: docs/attachment-json.md.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -13,6 +14,7 @@
 
 #include "core/base/result.hpp"
 #include "core/sys/files.hpp"
+#include "core/sys/locks.hpp"
 
 namespace vbd::device {
 
@@ -36,8 +38,14 @@ struct Record {
   std::map<std::string, std::string> state;  ///< the driver's own
   bool leased = false;                       ///< the lease was taken for this attachment, and goes with it
   std::string boot_id;
-  bool lent = false;  ///< no device: the holder's guest has opened the image itself
+  std::uint64_t birth = 0;  ///< of the image (sys::FileInfo); 0: not known
+  bool lent = false;        ///< no device: the holder's guest has opened the image itself
 
+  /// False for a new file that got the inode number of the one that was attached: that one is gone, for an
+  /// inode that is in use is given to nobody.
+  [[nodiscard]] bool is_of(const sys::FileInfo &info) const {
+    return file == info.id && (birth == 0 || info.birth == 0 || birth == info.birth);
+  }
   [[nodiscard]] bool held_by(const std::string &holder) const;
   void drop_holder(const std::string &holder);
 };
@@ -63,6 +71,9 @@ class Records {
   [[nodiscard]] Result<std::vector<std::string>> sweep(bool repair) const;
   /// RUN_DIR/locks, made when missing: for images on filesystems that can't carry a lock file.
   [[nodiscard]] Result<sys::Fd> locks_directory(std::string &path) const;
+  /// The operation lock of a directory; on a filesystem that can't carry its file, one under RUN_DIR.
+  [[nodiscard]] Result<sys::OperationLock> lock(int directory, const std::string &path,
+                                                std::chrono::milliseconds patience) const;
 
  private:
   [[nodiscard]] Result<std::optional<Record>> read(int directory, const std::string &name, bool stale) const;

@@ -117,6 +117,7 @@ std::string write_record_json(const Record &record) {
   value.set("state", map_value(record.state));
   value.set("leased", record.leased);
   value.set("boot_id", record.boot_id);
+  if (record.birth != 0) value.set("birth", record.birth);
   if (record.lent) value.set("lent", true);
   return json::dump(value) + "\n";
 }
@@ -142,6 +143,7 @@ Result<Record> parse_record_json(std::string_view text, const std::string &file)
   record.state = reader.map("state");
   record.leased = reader.flag(value->find("claimed") != nullptr ? "claimed" : "leased");  // of an earlier vbd
   record.boot_id = reader.text("boot_id");
+  if (value->find("birth") != nullptr) record.birth = reader.number("birth");
   record.lent = value->find("lent") != nullptr && reader.flag("lent");
   if (reader.bad().empty()) return record;
   return Error(kBadRecord,

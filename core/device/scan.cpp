@@ -59,6 +59,15 @@ Result<void> mend(Disk &disk, const Status &status) {
   return {};
 }
 
+/// Another file has the inode of the one that was attached.
+std::optional<Leftover> look_at_former(const Context &context, const Record &seen, const Disk &disk,
+                                       bool repair) {
+  if (!disk.info || seen.file != disk.info->id || seen.is_of(*disk.info)) return std::nullopt;
+  Leftover leftover{seen.image, "recorded of a file that is gone; another one has its inode now", false};
+  if (repair) leftover.repaired = Records(context.settings.run_dir).drop(seen).ok();
+  return leftover;
+}
+
 std::optional<Leftover> look_at(const Context &context, const Record &seen, bool repair) {
   Leftover leftover{seen.image, {}, false};
   auto id = id_of(seen);
@@ -69,7 +78,7 @@ std::optional<Leftover> look_at(const Context &context, const Record &seen, bool
     leftover.problem = status.error().message();
     return leftover;
   }
-  if (!disk->record) return std::nullopt;
+  if (!disk->record) return look_at_former(context, seen, *disk, repair);
   auto problem = problem_of(*disk->record, *status);
   if (!problem) return std::nullopt;
   leftover.problem = std::move(*problem);

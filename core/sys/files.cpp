@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -15,15 +16,20 @@
 namespace vbd::sys {
 namespace {
 
-FileInfo to_info(const struct stat &st) {
+constexpr unsigned kWantedFacts = STATX_BASIC_STATS | STATX_BTIME;
+
+FileInfo to_info(const struct statx &st) {
   FileInfo info;
-  info.id = {st.st_dev, st.st_ino};
-  info.size = static_cast<std::uint64_t>(st.st_size);
-  info.allocated = static_cast<std::uint64_t>(st.st_blocks) * 512;  // always 512, see stat(2)
-  info.links = st.st_nlink;
-  info.mode = st.st_mode;
-  info.uid = st.st_uid;
-  info.gid = st.st_gid;
+  info.id = {makedev(st.stx_dev_major, st.stx_dev_minor), st.stx_ino};
+  info.size = st.stx_size;
+  info.allocated = st.stx_blocks * 512;
+  info.links = st.stx_nlink;
+  info.mode = st.stx_mode;
+  info.uid = st.stx_uid;
+  info.gid = st.stx_gid;
+  if ((st.stx_mask & STATX_BTIME) != 0) {
+    info.birth = static_cast<std::uint64_t>(st.stx_btime.tv_sec) * 1000000000u + st.stx_btime.tv_nsec;
+  }
   return info;
 }
 
@@ -66,14 +72,15 @@ Result<void> write_all(int fd, std::string_view content, const std::string &name
 }  // namespace
 
 Result<FileInfo> file_info(int fd) {
-  struct stat st {};
-  if (::fstat(fd, &st) != 0) return errno_error("stat of an open file", errno);
+  struct statx st {};
+  if (::statx(fd, "", AT_EMPTY_PATH, kWantedFacts, &st) != 0)
+    return errno_error("stat of an open file", errno);
   return to_info(st);
 }
 
 Result<FileInfo> file_info_at(int directory, const std::string &name) {
-  struct stat st {};
-  if (::fstatat(directory, name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0)
+  struct statx st {};
+  if (::statx(directory, name.c_str(), AT_SYMLINK_NOFOLLOW, kWantedFacts, &st) != 0)
     return named_error("stat", name, errno);
   return to_info(st);
 }

@@ -29,6 +29,9 @@ struct FileInfo {
   std::uint64_t links = 0;
   std::uint32_t mode = 0;  ///< st_mode
   std::uint32_t uid = 0, gid = 0;
+  /// When the file was made, nanoseconds since 1970; 0 where the filesystem doesn't tell. A new file that
+  /// gets the inode number of an old one has another.
+  std::uint64_t birth = 0;
   // The type bits of inode(7).
   [[nodiscard]] bool is_regular() const { return (mode & 0170000) == 0100000; }
   [[nodiscard]] bool is_directory() const { return (mode & 0170000) == 0040000; }

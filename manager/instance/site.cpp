@@ -7,6 +7,7 @@
 #include "core/base/log.hpp"
 #include "core/base/text.hpp"
 #include "core/device/lease.hpp"
+#include "core/device/record.hpp"
 #include "core/sys/files.hpp"
 #include "core/sys/usage.hpp"
 #include "manager/instance/adopt.hpp"
@@ -164,7 +165,7 @@ Result<Site> open_site(const config::Settings &settings, const std::string &path
   auto directory = sys::open_dir_below(path, sys::resolve_allowed(settings.allowed_dirs));
   if (!directory) return directory.error();
   site.directory = std::move(*directory);
-  auto lock = sys::OperationLock::acquire(site.directory.get(), path, patience);
+  auto lock = device::Records(settings.run_dir).lock(site.directory.get(), path, patience);
   if (!lock) return lock.error();
   site.lock = std::move(*lock);
   return site;
@@ -267,6 +268,9 @@ Result<void> remove_leftover(const config::Settings &settings, const std::string
     return Error(sys::kExists, cat(path, ": holds files that are not ours"),
                  "look at them and remove the directory yourself");
   }
+  // Found before the names lock was held, perhaps.
+  if (!is_temporary_directory(sys::base_name(path)) && exists(site->directory.get(), kInstanceFile))
+    return Error(sys::kExists, cat(path, ": an instance came into being there"));
   // Another node's add or remove is at work under that name.
   if (auto record = Catalog(settings).read_record(site->directory.get(), path)) {
     if (auto ours = device::check_operation(*record, settings, path); !ours) return ours;

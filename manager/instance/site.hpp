@@ -25,7 +25,8 @@ struct Site {
 [[nodiscard]] Result<void> remove_created(const config::Settings &settings, const Site &site,
                                           const std::string &name);
 
-/// An existing directory, opened and locked. Leaves a lock file where there was none.
+/// An existing directory, opened and locked (on a read-only filesystem under RUN_DIR). Leaves a lock file
+/// where there was none.
 [[nodiscard]] Result<Site> open_site(const config::Settings &settings, const std::string &path,
                                      std::chrono::milliseconds patience);
 

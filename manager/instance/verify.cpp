@@ -42,9 +42,11 @@ class Verify {
 
  private:
   using Repair = std::function<Result<void>()>;
+  [[nodiscard]] Result<std::optional<sys::OperationLock>> take_names() const;
   void report(std::string where, std::string what, bool mend = false, const Repair &repair = {});
   [[nodiscard]] Result<void> check_forget(const std::vector<Entry> &entries) const;
   [[nodiscard]] bool is_left_name(const std::string &name) const;
+  [[nodiscard]] Result<void> write_found_pointer(const std::string &path, const InstanceRecord &record);
   void check_entry(const Entry &entry);
   void check_instance(const InstanceRecord &record);
   void check_stale_files(const std::string &path);
@@ -65,13 +67,23 @@ class Verify {
   std::map<std::string, std::string> known_uuids_, known_names_;  ///< -> directory
   std::set<std::string> known_directories_;
   std::set<std::string> readable_uuids_;
+  std::optional<sys::OperationLock> names_;  ///< for the whole of it: only where something is to be forgotten
   std::vector<Problem> problems_;
 };
+
+Result<std::optional<sys::OperationLock>> Verify::take_names() const {
+  auto taken = catalog_.lock_names();
+  if (!taken) return taken.error();
+  return std::optional(std::move(*taken));
+}
 
 void Verify::report(std::string where, std::string what, bool mend, const Repair &repair) {
   Problem problem{std::move(where), std::move(what), false};
   if (mend && repair) {
-    auto done = repair();
+    // Only while something is changed, so that add and remove go on beside a long verify; each repair looks
+    // again at what it changes.
+    auto names = names_ ? Result<std::optional<sys::OperationLock>>(std::nullopt) : take_names();
+    auto done = names ? repair() : Result<void>(names.error());
     log::audit(cat("cluster verify: ", problem.where, ": ", problem.what),
                done ? "repaired" : done.error().message());
     problem.repaired = done.ok();
@@ -115,10 +127,27 @@ bool Verify::is_left_name(const std::string &name) const {
   return own && own->has_value() && (*own)->uuid == record->uuid && (*own)->directory == path;
 }
 
+Result<void> Verify::write_found_pointer(const std::string &path, const InstanceRecord &record) {
+  auto directory = sys::open_dir_below(path, allowed_for(settings_, path));
+  if (!directory) return directory.error();
+  auto again = catalog_.read_record(directory->get(), path);
+  if (!again) return again.error();
+  if (again->uuid != record.uuid || again->operation)
+    return Error(kForeign, "another instance came into being there meanwhile");
+  if (!trust_) {
+    if (auto plain = check_names_nothing_here(manager_, *again); !plain) return plain;
+  }
+  return catalog_.write_pointer(record);
+}
+
 void Verify::check_entry(const Entry &entry) {
   const InstanceRecord &record = entry.record;
   const bool forget = forget_.contains(record.name) && !dry_run_;
-  const Repair drop = [&] { return catalog_.remove_pointer(record.name); };
+  // A former name is asked for again, for another instance may have got it meanwhile; to forget, the names
+  // are locked all the time.
+  const Repair drop = [&] {
+    return forget || is_left_name(record.name) ? catalog_.remove_pointer(record.name) : Result<void>();
+  };
   const std::string where = cat("instance ", record.name);
   if (!record.uuid.empty()) known_uuids_[record.uuid] = record.directory;
   known_names_[record.name] = record.directory;
@@ -203,9 +232,11 @@ void Verify::check_disk(const InstanceRecord &record, const DiskRecord &disk) {
 void Verify::check_size(const InstanceRecord &record, const DiskRecord &disk, const std::string &path) {
   auto file = sys::open_image_below(path, allowed_for(settings_, path), sys::Access::read);
   if (!file) return report(path, file.error().message());
-  if (auto locked = sys::lock_image(file->get(), sys::ImageLockMode::inspect, path); !locked) {
-    return;  // a writer that shares nothing: in use, and not ours to judge now
-  }
+  // A writer that shares nothing: in use, and not ours to judge now. Asked first, for the lock waits a
+  // second, and an attached disk has it all the time.
+  auto taken = sys::image_lock_conflicts(file->get(), sys::ImageLockMode::inspect);
+  if (!taken || *taken) return;
+  if (auto locked = sys::lock_image(file->get(), sys::ImageLockMode::inspect, path); !locked) return;
   auto info = image::info(manager_.registry, disk.filetype, file->get(), path);
   if (!info) return report(path, info.error().message());
   if (info->virtual_size == disk.size) return;
@@ -236,12 +267,7 @@ void Verify::check_orphan(const std::string &path, const InstanceRecord &record)
   known_directories_.insert(path);
   known_uuids_[record.uuid] = path;
   report(path, cat("instance ", record.name, " is not known on this host (--rebuild)"), rebuild_,
-         [&]() -> Result<void> {
-           if (!trust_) {
-             if (auto plain = check_names_nothing_here(manager_, record); !plain) return plain;
-           }
-           return catalog_.write_pointer(record);
-         });
+         [&] { return write_found_pointer(path, record); });
   check_instance(record);
 }
 
@@ -284,11 +310,10 @@ bool Verify::has_guest(const std::string &name) const {
 }
 
 Result<std::vector<Problem>> Verify::run() {
-  std::optional<sys::OperationLock> names;
-  if (repair_ || rebuild_ || (!forget_.empty() && !dry_run_)) {
+  if (!forget_.empty() && !dry_run_) {
     auto taken = catalog_.lock_names();
     if (!taken) return taken.error();
-    names = std::move(*taken);
+    names_ = std::move(*taken);
   }
   auto entries = catalog_.list();
   if (!entries) return entries.error();

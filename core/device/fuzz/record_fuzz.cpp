@@ -15,7 +15,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t *data, std::size_t size
   fuzz::require(again->image == record->image && again->file == record->file &&
                     again->holders == record->holders && again->options == record->options &&
                     again->state == record->state && again->node == record->node &&
-                    again->block_size == record->block_size && again->phase == record->phase,
+                    again->block_size == record->block_size && again->phase == record->phase &&
+                    again->birth == record->birth,
                 "a record that lost something");
   fuzz::require(record->block_size >= 512 && record->block_size <= 65536 &&
                     (record->block_size & (record->block_size - 1)) == 0,
