@@ -32,10 +32,12 @@ Result<void> detach_one(const Manager &manager, const InstanceRecord &record, co
   if (!status) return status.error().is(sys::kNotFound) ? Result<void>() : status.error();
   const auto &holders = status->attachment.holders;
   const bool ours = std::find(holders.begin(), holders.end(), disk_holder(record)) != holders.end();
-  const bool nothing = status->state == device::Status::State::detached && !status->unrecorded;
-  if (nothing || (!ours && !holders.empty())) return {};
+  // Detached as well: a killed attach may have left its record, which would keep the lease.
+  if (!ours && !holders.empty()) return {};
+  const bool detached = status->state == device::Status::State::detached && !status->unrecorded;
   for (int attempt = 1;; ++attempt) {
     auto gone = device::detach({manager.settings, manager.registry}, id, disk_holder(record), false, true);
+    if (!gone && detached && gone.error().is(device::kHeldByOther)) return {};  // through another driver
     if (gone || !gone.error().is(device::kDeviceBusy) || attempt == kDetachTries) return gone;
     std::this_thread::sleep_for(kDetachPause);
   }
