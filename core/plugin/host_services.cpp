@@ -144,7 +144,8 @@ HostServices::HostServices(std::string constant, PluginKind kind, std::string di
 Result<std::string> HostServices::program(const std::string &name) const {
   std::string path = text::cat(directory_, "/", name);
   if (!sys::path_exists(path)) return name;
-  const auto trusted = open_trusted(path, {kUntrusted, "program of a plugin", "not run"});
+  const auto trusted =
+      sys::open_trusted_file(path, {kUntrusted, "program of a plugin", "not run", false, false});
   return trusted ? Result<std::string>(std::move(path)) : trusted.error();
 }
 

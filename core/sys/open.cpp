@@ -12,6 +12,7 @@
 #include "core/base/text.hpp"
 #include "core/sys/files.hpp"
 #include "core/sys/take_file.hpp"
+#include "core/sys/writers.hpp"
 
 namespace vbd::sys {
 namespace {
@@ -77,29 +78,25 @@ bool ours(const struct stat &st) {
   return st.st_uid == 0 || st.st_uid == ::geteuid();
 }
 
-/// Group 0 is root's own. An access list that lets more in shows up in the group bits (acl(5)).
-bool others_can_write(const struct stat &st) {
-  return !ours(st) || (st.st_mode & S_IWOTH) != 0 || ((st.st_mode & S_IWGRP) != 0 && st.st_gid != 0);
-}
-
-/// In a sticky directory only an entry's owner, the directory's and root can replace it (unlink(2), EPERM).
-Result<void> check_parent(const struct stat &parent, const std::string &parent_path,
-                          const struct stat &entry) {
-  if (!others_can_write(parent)) return {};
-  if ((parent.st_mode & S_ISVTX) != 0 && ours(parent) && ours(entry)) return {};
-  return Error{kUnsafeParent,
-               text::cat(text::printable(parent_path), ": others can write to this directory (mode ",
-                         octal(parent.st_mode), ", owner ", parent.st_uid, ", group ", parent.st_gid,
-                         ") and exchange what is in it"),
-               text::cat("chown root and chmod go-w ", text::printable(parent_path))};
-}
-
 /// A directory on the way and what is known of it.
 struct Step {
   Fd fd;
   std::string path;
   struct stat st {};
 };
+
+/// In a sticky directory only an entry's owner, the directory's and root can replace it (unlink(2), EPERM).
+Result<void> check_parent(const Step &parent, const struct stat &entry) {
+  const auto writer = other_writer(parent.fd.get());
+  if (!writer) return {};
+  const struct stat &st = parent.st;
+  if ((st.st_mode & S_ISVTX) != 0 && ours(st) && ours(entry)) return {};
+  return Error{
+      kUnsafeParent,
+      text::cat(text::printable(parent.path), ": this directory ", writer->says, " (mode ", octal(st.st_mode),
+                ", owner ", st.st_uid, ", group ", st.st_gid, "), who could exchange what is in it"),
+      text::cat(writer->mend, " ", text::printable(parent.path))};
+}
 
 Error step_error(const Step &parent, const std::string &name, int error_number) {
   const std::string path = parent.path == "/" ? "/" + name : text::cat(parent.path, "/", name);
@@ -128,7 +125,7 @@ Result<Step> step_into(const Step &parent, const std::string &name) {
   if (!step.fd) return step_error(parent, name, errno);
   step.path = parent.path == "/" ? "/" + name : text::cat(parent.path, "/", name);
   if (::fstat(step.fd.get(), &step.st) != 0) return open_error(step.path, errno);
-  if (auto safe = check_parent(parent.st, parent.path, step.st); !safe) return safe.error();
+  if (auto safe = check_parent(parent, step.st); !safe) return safe.error();
   return step;
 }
 
@@ -180,9 +177,7 @@ Result<Fd> open_dir_below(const std::string &path, const std::vector<AllowedDir>
   if (!confined) return confined.error();
   Result<Step> step = walk_to(*confined, allowed);
   if (!step) return step.error();
-  if (others_can_write(step->st) && (step->st.st_mode & S_ISVTX) == 0) {
-    return check_parent(step->st, step->path, step->st).error();
-  }
+  if (auto safe = check_parent(*step, step->st); !safe) return safe.error();
   Fd fd(::openat(step->fd.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!fd) return open_error(step->path, errno);
   return fd;
@@ -199,7 +194,7 @@ Result<Fd> open_image_below(const std::string &path, const std::vector<AllowedDi
   struct stat st {};
   Result<Fd> fd = open_regular(parent->fd.get(), base_name(*confined), *confined, access, st);
   if (!fd) return fd;
-  if (auto safe = check_parent(parent->st, parent->path, st); !safe) return safe.error();
+  if (auto safe = check_parent(*parent, st); !safe) return safe.error();
   return fd;
 }
 

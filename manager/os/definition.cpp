@@ -7,9 +7,9 @@
 #include <set>
 
 #include "core/base/text.hpp"
-#include "core/plugin/trust.hpp"
 #include "core/sys/components.hpp"
 #include "core/sys/files.hpp"
+#include "core/sys/trusted.hpp"
 
 namespace vbd::os {
 namespace {
@@ -22,7 +22,8 @@ constexpr std::size_t kFileLimit = 65536;
 constexpr const char *kVersionFile = "ganeti_api_version";
 constexpr std::uint32_t kOwnerExecutes = 0100;  // inode(7)
 
-constexpr plugin::TrustWords kWords{kOsUntrusted, "guest OS definition", "not used"};
+/// Links are followed, for packages keep lists in /etc: what they lead to must be trusted all the same.
+constexpr sys::TrustWords kWords{kOsUntrusted, "guest OS definition", "not used", true, false};
 
 bool is_name(const std::string &text) {
   const auto allowed = [](char c) {
@@ -50,6 +51,7 @@ class Reader {
   explicit Reader(Definition &definition) : definition_(definition) {}
 
   Result<void> read() {
+    if (auto good = check_entries(); !good) return good;
     if (auto done = read_versions(); !done) return done;
     for (const char *name : {"create", "export", "import", "rename"}) {
       if (auto good = check_script(name); !good) return good;
@@ -70,11 +72,25 @@ class Reader {
         hint};
   }
 
-  /// Links are followed, for packages keep lists in /etc; what they lead to must be trusted all the same.
   Result<sys::Fd> open(const std::string &name) {
-    auto real = sys::canonical_path(definition_.script(name));
-    if (!real) return real.error();
-    return plugin::open_trusted(*real, kWords);
+    return sys::open_trusted_file(definition_.script(name), kWords);
+  }
+
+  /// Scripts read what lies beside them (common.sh, hooks): all of it must be trusted, not only what vbd
+  /// runs.
+  Result<void> check_entries() {
+    auto directory = sys::open_trusted_directory(definition_.path, kWords);
+    if (!directory) return directory.error();
+    auto names = sys::list_dir(directory->get());
+    if (!names) return names.error().at(definition_.path);
+    for (const auto &name : *names) {
+      auto file = open(name);
+      if (file || file.error().is(sys::kNotFound)) continue;  // a link to a list that is not installed
+      if (!sys::open_directory(definition_.script(name))) return file.error();
+      auto below = sys::open_trusted_directory(definition_.script(name), kWords);
+      if (!below) return below.error();
+    }
+    return {};
   }
 
   Result<std::string> read_text(const std::string &name) {
@@ -186,6 +202,8 @@ Result<Definition> find_definition(const config::Settings &settings, const std::
     if (!real && real.error().is(sys::kNotFound)) continue;
     if (!real) return real.error();
     if (!sys::open_directory(*real)) continue;
+    // By the path as it was found: whoever can change a link on the way chooses what runs.
+    if (auto trusted = sys::open_trusted_directory(path, kWords); !trusted) return trusted.error();
     Definition definition{name, *real, 0, {}, {}};
     if (auto done = Reader(definition).read(); !done) return done.error();
     return definition;
