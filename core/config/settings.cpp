@@ -8,12 +8,16 @@
 #include "core/base/size.hpp"
 #include "core/base/text.hpp"
 #include "core/model/instance_record.hpp"
+#include "core/sys/components.hpp"
 #include "core/sys/host.hpp"
+#include "core/sys/trusted.hpp"
 
 namespace vbd::config {
 namespace {
 
 constexpr std::size_t kMaxFile = std::size_t{1} << 20;
+/// What it says runs programs as root: a profile, plugins, where scripts are found.
+constexpr sys::TrustWords kFileWords{kUntrustedConfig, "configuration file", "not read"};
 
 using Apply = Result<void> (*)(Settings &, const Node &);
 struct Key {
@@ -207,15 +211,25 @@ Result<void> apply_file(Settings &settings, const Node &root) {
   return {};
 }
 
+/// Against the current directory, ".." left to the walk: what stands before it may be a link.
+Result<std::string> whole_path(const std::string &path) {
+  if (path.starts_with('/')) return path;
+  auto here = sys::canonical_path(".");
+  if (!here) return here;
+  return text::cat(*here, "/", path);
+}
+
 Result<void> apply_path(Settings &settings, const std::string &path, bool required) {
-  const auto text = sys::read_file(path, kMaxFile);
+  const auto whole = whole_path(path);
+  if (!whole) return whole.error();
+  const auto text = sys::read_trusted_file(*whole, kMaxFile, kFileWords);
   if (!text) {
     if (text.error().is(sys::kNotFound) && !required) return {};
     if (text.error().is(sys::kNotFound)) {
       return Error{kConfigNotFound, text::cat("configuration ", text::printable(path), ": not found"),
                    "check the name given with --config"};
     }
-    return text.error().at("configuration");
+    return text.error().is(kUntrustedConfig) ? text.error() : text.error().at("configuration");
   }
   const auto root = parse_yaml(*text, path);
   if (!root) return root.error();
@@ -223,9 +237,9 @@ Result<void> apply_path(Settings &settings, const std::string &path, bool requir
 }
 
 Result<void> apply_drop_ins(Settings &settings, const std::string &directory) {
-  const auto fd = sys::open_parent(directory + "/*.yaml");
+  const auto fd = sys::open_trusted_directory(directory, kFileWords);
   if (!fd && fd.error().is(sys::kNotFound)) return {};
-  if (!fd) return fd.error().at("configuration");
+  if (!fd) return fd.error();
   const auto names = sys::list_dir(fd->get());
   if (!names) return names.error();
   for (const std::string &name : *names) {

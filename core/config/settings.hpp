@@ -16,6 +16,9 @@
 
 namespace vbd::config {
 
+/// Somebody but root and the effective user can write to a configuration file, or exchange it.
+inline constexpr ErrorKind kUntrustedConfig{"config.untrusted", Exit::refused};
+
 enum class ReferencePolicy { deny, below_allowed_dirs };
 
 /// An option of a plugin as it was written; checked against the plugin's table when that plugin is used.

@@ -7,6 +7,7 @@
 #include "core/config/yaml.hpp"
 #include "core/model/instance_record.hpp"
 #include "core/sys/files.hpp"
+#include "core/sys/trusted.hpp"
 #include "manager/hypervisor/commands_yaml.hpp"
 #include "manager/hypervisor/outside.hpp"
 
@@ -16,6 +17,7 @@ namespace {
 using text::cat;
 
 constexpr std::size_t kProfileLimit = 65536;
+constexpr sys::TrustWords kWords{kUntrustedProfile, "hypervisor profile", "not used"};
 const std::vector<std::string> kKeys = {"summary",     "dialect",       "vdev_prefix",    "quote",
                                         "device_disk", "disk",          "disk_separator", "nics",
                                         "nic",         "nic_separator", "no_nics",        "config",
@@ -135,7 +137,7 @@ Result<Profile> parse_profile(std::string_view content, const std::string &name,
 namespace {
 
 Result<Profile> load_file(const std::string &path) {
-  auto content = sys::read_file(path, kProfileLimit);
+  auto content = sys::read_trusted_file(path, kProfileLimit, kWords);
   if (!content) return content.error();
   std::string name = sys::base_name(path);
   if (name.ends_with(".yaml")) name.erase(name.size() - 5);
@@ -152,7 +154,7 @@ Result<Profile> load_profile(const std::string &name, const std::vector<std::str
   }
   for (const auto &directory : directories) {
     const std::string path = cat(directory, "/", name, ".yaml");
-    auto content = sys::read_file(path, kProfileLimit);
+    auto content = sys::read_trusted_file(path, kProfileLimit, kWords);
     if (content) return parse_profile(*content, name, path);
     if (!content.error().is(sys::kNotFound)) return content.error();
   }

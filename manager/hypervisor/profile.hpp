@@ -16,6 +16,8 @@
 namespace vbd::hypervisor {
 
 inline constexpr ErrorKind kNoProfile{"hypervisor.not_found", Exit::not_found};
+/// A profile names programs that run as root: nobody else may be able to write to it or to exchange it.
+inline constexpr ErrorKind kUntrustedProfile{"hypervisor.untrusted", Exit::refused};
 inline constexpr ErrorKind kBadProfile{"hypervisor.profile", Exit::usage};
 inline constexpr ErrorKind kBadParameter{"hypervisor.parameter", Exit::usage};
 inline constexpr ErrorKind kCannotQuote{"hypervisor.quote", Exit::refused};
