@@ -7,6 +7,7 @@
 #include "core/config/yaml.hpp"
 #include "core/sys/components.hpp"
 #include "core/sys/files.hpp"
+#include "core/sys/trusted.hpp"
 #include "manager/instance/catalog.hpp"
 
 namespace vbd::cli {
@@ -52,10 +53,33 @@ Result<config::Settings> settings_of(Session &session, const std::string &file) 
 
 Result<void> write_config(const std::string &file, const config::Settings &settings) {
   const std::string directory = sys::dir_name(file);
-  if (auto made = sys::make_dirs(directory, kDirectoryMode); !made) return made;
-  const auto fd = sys::open_parent(file);
+  constexpr sys::TrustWords kWords{config::kUntrustedConfig, "configuration file", "not written"};
+  const auto fd = sys::make_trusted_directory(directory, kDirectoryMode, kWords);
   if (!fd) return fd.error();
   return sys::replace_file_at(fd->get(), sys::base_name(file), config_text(settings), kConfigMode);
+}
+
+Result<void> make_directories(const config::Settings &settings, bool dry_run, instance::Plan &steps) {
+  const std::pair<std::string, const sys::TrustWords *> directories[] = {
+      {settings.file_storage_dir, nullptr},
+      {settings.state_dir, &sys::kStateDirectory},
+      {settings.run_dir, &sys::kRunDirectory}};
+  for (const auto &[directory, words] : directories) {
+    const bool there = sys::path_exists(directory);
+    if (there && words != nullptr) {
+      if (auto ours = sys::open_trusted_directory(directory, *words); !ours) return ours.error();
+    }
+    if (there) continue;
+    steps.push_back(text::cat("make directory ", directory));
+    if (dry_run) continue;
+    auto made = words == nullptr ? sys::make_dirs(directory, kDirectoryMode) : Result<void>();
+    if (made && words != nullptr) {
+      auto ours = sys::make_trusted_directory(directory, kDirectoryMode, *words);
+      if (!ours) return ours.error();
+    }
+    if (!made) return made;
+  }
+  return {};
 }
 
 }  // namespace
@@ -65,12 +89,7 @@ Result<instance::Plan> init_cluster(Session &session) {
   const auto settings = settings_of(session, file);
   if (!settings) return settings.error();
   instance::Plan steps;
-  for (const std::string &directory : {settings->file_storage_dir, settings->state_dir, settings->run_dir}) {
-    if (sys::path_exists(directory)) continue;
-    steps.push_back(text::cat("make directory ", directory));
-    if (session.dry_run()) continue;
-    if (auto made = sys::make_dirs(directory, kDirectoryMode); !made) return made.error();
-  }
+  if (auto made = make_directories(*settings, session.dry_run(), steps); !made) return made.error();
   if (!session.dry_run()) {  // the catalog makes its own part of state_dir
     if (const auto names = instance::Catalog(*settings).lock_names(); !names) return names.error();
   }

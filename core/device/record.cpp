@@ -8,6 +8,7 @@
 #include "core/device/record_json.hpp"
 #include "core/sys/components.hpp"
 #include "core/sys/host.hpp"
+#include "core/sys/trusted.hpp"
 
 namespace vbd::device {
 namespace {
@@ -22,21 +23,21 @@ std::string record_name(const sys::FileId &file) {
   return key_of(file) + std::string(kSuffix);
 }
 
-/// RUN_DIR is the administrator's own place: links in it are followed. Missing: no descriptor.
+/// Of RUN_DIR, which only we and root may be able to change: a record names devices, processes, files.
+/// Missing: no descriptor.
 Result<sys::Fd> open_directory(const std::string &path) {
-  auto fd = sys::open_directory(path);
+  auto fd = sys::open_trusted_directory(path, sys::kRunDirectory);
   if (!fd && fd.error().is(sys::kNotFound)) return sys::Fd();
   return fd;
 }
 
 Result<sys::Fd> make_directory(const std::string &path, std::uint32_t mode) {
-  if (auto made = sys::make_dirs(path, mode); !made) return made.error();
-  return sys::open_directory(path);
+  return sys::make_trusted_directory(path, mode, sys::kRunDirectory);
 }
 
 /// One level only: below it may be a mount of the driver's, whose files are not ours to delete.
 Result<void> remove_flat_directory(int parent, const std::string &name, const std::string &path) {
-  const auto directory = sys::open_directory_at(parent, name, path);
+  const auto directory = sys::open_trusted_directory_at(parent, name, path, sys::kRunDirectory);
   if (!directory && directory.error().is(sys::kNotFound)) return {};
   if (!directory) return directory.error();
   auto names = sys::list_dir(directory->get());
@@ -62,13 +63,20 @@ void Record::drop_holder(const std::string &holder) {
 }
 
 Result<std::optional<Record>> Records::read(int directory, const std::string &name, bool stale) const {
-  auto text = sys::read_file_at(directory, name, kMaxRecord);
+  const std::string path = text::cat(records_directory(), "/", name);
+  auto text = sys::read_trusted_at(directory, name, path, kMaxRecord, sys::kRunDirectory);
   if (!text) {
     if (text.error().is(sys::kNotFound)) return std::optional<Record>();
     return text.error();
   }
-  auto record = parse_record_json(*text, text::cat(records_directory(), "/", name));
+  auto record = parse_record_json(*text, path);
   if (!record) return record.error();
+  if (record_name(record->file) != name) {
+    return Error(
+        kBadRecord,
+        text::cat(text::printable(path), ": is the record of another file, ", record_name(record->file)),
+        "remove the file; what is attached is found again by asking the drivers");
+  }
   if (stale) return std::optional<Record>(std::move(*record));
   auto boot = sys::boot_id();
   if (!boot) return boot.error();
@@ -80,14 +88,19 @@ Result<std::optional<Record>> Records::find(const sys::FileId &file) const {
   auto directory = open_directory(records_directory());
   if (!directory) return directory.error();
   if (!*directory) return std::optional<Record>();
-  return read(directory->get(), record_name(file), false);
+  auto record = read(directory->get(), record_name(file), false);
+  if (!record || !*record) return record;
+  if (auto own = open_directory(state_directory(file)); !own) return own.error();
+  return record;
 }
 
 Result<std::optional<Record>> Records::find(const std::string &image) const {
   auto records = all();
   if (!records) return records.error();
   for (Record &record : *records) {
-    if (record.image == image) return std::optional<Record>(std::move(record));
+    if (record.image != image) continue;
+    if (auto own = open_directory(state_directory(record.file)); !own) return own.error();
+    return std::optional<Record>(std::move(record));
   }
   return std::optional<Record>();
 }
@@ -139,7 +152,8 @@ std::string Records::state_directory(const sys::FileId &file) const {
 }
 
 Result<void> Records::make_state_directory(const sys::FileId &file) const {
-  return sys::make_dirs(state_directory(file), 0700);
+  auto made = make_directory(state_directory(file), 0700);
+  return made ? Result<void>() : made.error();
 }
 
 Result<sys::Fd> Records::locks_directory(std::string &path) const {

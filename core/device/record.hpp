@@ -2,7 +2,8 @@
 // What is attached now: one JSON file for each image in RUN_DIR/attachments, named by the image's device and
 // inode, replaced whole before each step, and a private directory in RUN_DIR/state for the driver. A record
 // of another boot counts as none. Written under the operation lock of the image's directory; reading takes no
-// lock. Format: docs/attachment-json.md.
+// lock. Nobody but root and the effective user may be able to write there (sys/trusted.hpp): nothing is read
+// from, or written to, a RUN_DIR of others. Format: docs/attachment-json.md.
 #pragma once
 
 #include <chrono>

@@ -8,6 +8,7 @@
 #include "core/base/text.hpp"
 #include "core/sys/components.hpp"
 #include "core/sys/stamp.hpp"
+#include "core/sys/trusted.hpp"
 
 namespace vbd::image {
 namespace {
@@ -31,15 +32,13 @@ std::string line_of(const sys::FileStamp &stamp, std::string_view word) {
 
 /// Nothing where others could have written it, or where there is nothing.
 sys::Fd open_notes(const config::Settings &settings) {
-  auto directory = sys::open_directory(notes_path(settings));
-  if (!directory) return {};
-  const auto info = sys::file_info(directory->get());
-  const bool ours = info && (info->uid == 0 || info->uid == sys::effective_uid()) && (info->mode & 022u) == 0;
-  return ours ? std::move(*directory) : sys::Fd();
+  auto directory = sys::open_trusted_directory(notes_path(settings), sys::kStateDirectory);
+  return directory ? std::move(*directory) : sys::Fd();
 }
 
 std::optional<std::string> read_note(int directory, const sys::FileId &file) {
-  auto text = sys::read_file_at(directory, note_name(file), kMaxNote);
+  const std::string name = note_name(file);
+  auto text = sys::read_trusted_at(directory, name, name, kMaxNote, sys::kStateDirectory);
   if (!text) return {};
   return std::move(*text);
 }
@@ -59,11 +58,10 @@ std::string_view remembered(const config::Settings &settings, const sys::FileSta
 /// Without it the image is only checked once more.
 void remember(const config::Settings &settings, const sys::FileStamp &stamp, const std::string &path,
               std::string_view word) {
-  auto made = sys::make_dirs(notes_path(settings), 0700);
-  const sys::Fd directory = made ? open_notes(settings) : sys::Fd();
-  if (directory) {
-    made = sys::replace_file_at(directory.get(), note_name(stamp.id), cat(line_of(stamp, word), path, "\n"));
-  }
+  const auto directory = sys::make_trusted_directory(notes_path(settings), 0700, sys::kStateDirectory);
+  const auto made = directory ? sys::replace_file_at(directory->get(), note_name(stamp.id),
+                                                     cat(line_of(stamp, word), path, "\n"))
+                              : Result<void>(directory.error());
   if (!made) log::info(cat(notes_path(settings), ": ", made.error().message()));
 }
 

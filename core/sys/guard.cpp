@@ -52,6 +52,16 @@ Result<Fd> make_guard(int directory, const std::string &name) {
   return Error{kLocked, text::cat(text::printable(name), ": a process from an earlier start still has it")};
 }
 
+bool has_guard(int directory, const std::string &name, const Process &process) {
+  const auto guard = file_info_at(directory, name);
+  if (!guard) return false;
+  bool has = false;
+  const bool seen = visit_open_files(process.pid, [&](const OpenFile &file) {
+    has = has || (file.inode == guard->id.inode && file.device == guard->id.device);
+  });
+  return has || !seen;
+}
+
 Result<std::vector<Process>> guarded_processes(int directory, const std::string &name) {
   std::vector<Process> found;
   const Fd fd(::openat(directory, name.c_str(), O_RDWR | O_NOFOLLOW | O_CLOEXEC));

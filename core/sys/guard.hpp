@@ -16,6 +16,8 @@ namespace vbd::sys {
 
 /// Made when missing, and locked; kLocked while a process still has it.
 [[nodiscard]] Result<Fd> make_guard(int directory, const std::string &name);
+/// Whether this process has it open; also true where that can't be seen (without root).
+[[nodiscard]] bool has_guard(int directory, const std::string &name, const Process &process);
 /// Processes other than this one that have it locked; none when the file is missing. An error when it is
 /// locked and nobody can be seen to have it (without root).
 [[nodiscard]] Result<std::vector<Process>> guarded_processes(int directory, const std::string &name);

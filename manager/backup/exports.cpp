@@ -9,6 +9,7 @@
 #include "core/sys/bulk.hpp"
 #include "core/sys/components.hpp"
 #include "core/sys/files.hpp"
+#include "core/sys/trusted.hpp"
 
 namespace vbd::backup {
 namespace {
@@ -40,12 +41,8 @@ bool exists(int directory, const std::string &name) {
 }
 
 Result<sys::Fd> open_shelf(const config::Settings &settings, bool make) {
-  if (make) {
-    if (auto made = sys::make_dirs(settings.export_dir, kDirectoryMode); !made) return made.error();
-  }
-  auto allowed = sys::resolve_allowed({settings.export_dir});
-  if (allowed.empty()) return Error(sys::kNotFound, cat(settings.export_dir, ": no such directory"));
-  return sys::open_dir_below(settings.export_dir, allowed);
+  if (make) return sys::make_trusted_directory(settings.export_dir, kDirectoryMode, sys::kExportDirectory);
+  return sys::open_trusted_directory(settings.export_dir, sys::kExportDirectory);
 }
 
 /// A directory of plain files under a hidden name.
@@ -154,7 +151,7 @@ Result<Export> open_export(const config::Settings &settings, const std::string &
     auto shelf = open_shelf(settings, false);
     if (!shelf) return shelf.error().is(sys::kNotFound) ? no_export(settings, word) : shelf.error();
     found.path = cat(settings.export_dir, "/", word);
-    auto directory = sys::open_directory_at(shelf->get(), word, found.path);
+    auto directory = sys::open_trusted_directory_at(shelf->get(), word, found.path, sys::kExportDirectory);
     if (!directory)
       return directory.error().is(sys::kNotFound) ? no_export(settings, word) : directory.error();
     found.directory = std::move(*directory);

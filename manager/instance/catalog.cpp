@@ -7,6 +7,7 @@
 #include "core/base/text.hpp"
 #include "core/device/lease.hpp"
 #include "core/sys/files.hpp"
+#include "core/sys/trusted.hpp"
 #include "manager/instance/storage.hpp"
 
 namespace vbd::instance {
@@ -110,7 +111,7 @@ const char *state_text(State state) {
 }
 
 Result<sys::Fd> Catalog::open_names() const {
-  return sys::open_parent(names_path() + "/x");
+  return sys::open_trusted_directory(names_path(), sys::kStateDirectory);
 }
 
 Result<std::vector<std::string>> Catalog::names() const {
@@ -131,8 +132,16 @@ Result<std::vector<std::string>> Catalog::names() const {
 
 Result<std::optional<config::Pointer>> Catalog::pointer(const std::string &name) const {
   if (auto good = check_instance_name(name); !good) return good.error();
-  const std::string path = cat(names_path(), "/", name, kPointerSuffix);
-  auto content = sys::read_file(path, kPointerLimit);
+  auto directory = open_names();
+  if (directory) return pointer_at(directory->get(), name);
+  if (directory.error().is(sys::kNotFound)) return std::optional<config::Pointer>{};
+  return directory.error();
+}
+
+Result<std::optional<config::Pointer>> Catalog::pointer_at(int directory, const std::string &name) const {
+  if (auto good = check_instance_name(name); !good) return good.error();
+  const std::string file = cat(name, kPointerSuffix), path = cat(names_path(), "/", file);
+  auto content = sys::read_trusted_at(directory, file, path, kPointerLimit, sys::kStateDirectory);
   if (!content) {
     if (content.error().is(sys::kNotFound)) return std::optional<config::Pointer>{};
     return content.error();
@@ -148,8 +157,9 @@ std::vector<Entry> Catalog::read(std::span<const std::string> names, std::set<st
   std::vector<Entry> entries;
   std::vector<config::Pointer> pointers;
   std::vector<std::string> directories;
+  const auto directory = open_names();
   for (const auto &name : names) {
-    auto found = pointer(name);
+    auto found = directory ? pointer_at(directory->get(), name) : pointer(name);
     if (!found) {
       entries.push_back(entry_of({name, "", ""}, State::error, found.error().message()));
     } else if (found->has_value()) {
@@ -231,8 +241,7 @@ Result<InstanceRecord> Catalog::read_record(int directory, const std::string &pa
 }
 
 Result<sys::OperationLock> Catalog::lock_names() const {
-  if (auto made = sys::make_dirs(names_path(), 0755); !made) return made.error();
-  auto directory = open_names();
+  auto directory = sys::make_trusted_directory(names_path(), 0755, sys::kStateDirectory);
   if (!directory) return directory.error();
   return sys::OperationLock::acquire(directory->get(), names_path(), kNamesPatience);
 }

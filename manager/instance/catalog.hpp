@@ -78,6 +78,9 @@ class Catalog {
   [[nodiscard]] Result<sys::OperationLock> lock_names() const;
   [[nodiscard]] Result<std::vector<std::string>> names() const;
   [[nodiscard]] Result<std::optional<config::Pointer>> pointer(const std::string &name) const;
+  /// The same in the open directory of pointers.
+  [[nodiscard]] Result<std::optional<config::Pointer>> pointer_at(int directory,
+                                                                  const std::string &name) const;
   /// Never replaces another instance's: kInstanceExists.
   [[nodiscard]] Result<void> write_pointer(const InstanceRecord &record) const;
   /// In one step over the one that this name has: of an instance that moved.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // What is known of a guest of this host: RUN_DIR/instances/UUID/guest.json, beside its config file, log and
-// control socket. A note of another boot counts as none. Written under the instance's operation lock.
+// control socket. Believed only where nobody but root and the effective user can write. A note of another
+// boot counts as none. Written under the instance's operation lock.
 #pragma once
 
 #include <cstdint>
@@ -14,6 +15,9 @@
 
 namespace vbd::instance {
 
+/// A note whose process is another one's by all that can be seen.
+inline constexpr ErrorKind kBadNote{"instance.bad_note", Exit::failed};
+
 struct GuestRecord {
   std::string uuid, name;
   std::string hypervisor;      ///< as the configuration had it
@@ -24,6 +28,9 @@ struct GuestRecord {
   bool held = false;           ///< an export has paused it, and lets it go on
   std::string directory = {};  ///< of its files, when that is not guest_directory(): found again (world.hpp)
   std::string command = {};    ///< found again: its process's
+  /// The process has RUN_DIR/instances/UUID/guard open: that tells it from any other. Not so where its
+  /// program closes what it inherits.
+  bool guarded = true;
 };
 
 [[nodiscard]] std::string guest_directory(const config::Settings &settings, const std::string &uuid);

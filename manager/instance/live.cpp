@@ -10,6 +10,7 @@
 #include "core/sys/components.hpp"
 #include "core/sys/files.hpp"
 #include "core/sys/guard.hpp"
+#include "core/sys/trusted.hpp"
 #include "manager/instance/disks.hpp"
 #include "manager/instance/live_parts.hpp"
 #include "manager/instance/world.hpp"
@@ -45,7 +46,7 @@ Result<void> detach_one(const Manager &manager, const InstanceRecord &record, co
 
 /// Processes of a start whose process id nobody wrote down.
 Result<void> end_unnoted(const Manager &manager, const std::string &uuid) {
-  auto directory = sys::open_directory(guest_directory(manager.settings, uuid));
+  auto directory = sys::open_trusted_directory(guest_directory(manager.settings, uuid), sys::kRunDirectory);
   if (!directory) return directory.error().is(sys::kNotFound) ? Result<void>() : directory.error();
   auto processes = sys::guarded_processes(directory->get(), hypervisor::kGuardFile);
   if (!processes) return processes.error();

@@ -11,6 +11,7 @@
 #include "core/sys/files.hpp"
 #include "core/sys/guard.hpp"
 #include "core/sys/host.hpp"
+#include "core/sys/trusted.hpp"
 #include "manager/instance/disks.hpp"
 #include "manager/instance/live_parts.hpp"
 #include "manager/instance/sizes.hpp"
@@ -88,7 +89,7 @@ Result<void> run(Starting &starting, bool paused) {
   auto config = render_for(manager, starting.profile, starting.work.record);
   if (!config) return config.error();
   const std::string path = guest_directory(manager.settings, starting.guest.uuid);
-  auto directory = sys::open_directory(path);
+  auto directory = sys::open_trusted_directory(path, sys::kRunDirectory);
   if (!directory) return directory.error();
   if (auto put = sys::replace_file_at(directory->get(), hypervisor::kConfigFile, *config); !put) return put;
   auto guard = sys::make_guard(directory->get(), hypervisor::kGuardFile);
@@ -99,6 +100,7 @@ Result<void> run(Starting &starting, bool paused) {
   if (!started) return started;
   auto locked = check_locks(manager, starting.profile, guest.process, starting.work.record, starting.lent);
   if (!locked) return locked;
+  starting.guest.guarded = sys::has_guard(directory->get(), hypervisor::kGuardFile, guest.process);
   starting.guest.up = true;
   return write_guest(manager.settings, starting.guest);
 }

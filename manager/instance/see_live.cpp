@@ -10,6 +10,7 @@
 #include "core/base/text.hpp"
 #include "core/sys/components.hpp"
 #include "core/sys/files.hpp"
+#include "core/sys/trusted.hpp"
 #include "manager/hypervisor/guest.hpp"
 #include "manager/instance/guest_record.hpp"
 #include "manager/instance/live.hpp"
@@ -102,6 +103,7 @@ void judge(LiveLook &look, Entry &entry, const std::optional<GuestRecord> &guest
 struct LiveView::Parts {
   Manager manager;
   std::set<std::string> noted;  // UUIDs
+  std::string unknown;          // why what runs can't be told; "" it can
   LiveLook look{manager};
   std::optional<std::vector<sys::LockedFile>> processes = {};
 
@@ -116,9 +118,14 @@ struct LiveView::Parts {
   }
 };
 
-LiveView::LiveView(const Manager &manager) : parts_(new Parts{manager, {}}) {
-  if (auto directory = sys::open_directory(manager.settings.run_dir + "/instances")) {
-    if (auto names = sys::list_dir(directory->get())) parts_->noted.insert(names->begin(), names->end());
+LiveView::LiveView(const Manager &manager) : parts_(new Parts{manager, {}, {}}) {
+  auto directory = sys::open_trusted_directory(manager.settings.run_dir + "/instances", sys::kRunDirectory);
+  auto names =
+      directory ? sys::list_dir(directory->get()) : Result<std::vector<std::string>>(directory.error());
+  if (names) {
+    parts_->noted.insert(names->begin(), names->end());
+  } else if (!names.error().is(sys::kNotFound)) {
+    parts_->unknown = names.error().message();
   }
 }
 
@@ -128,6 +135,10 @@ void LiveView::see(std::vector<Entry> &entries) {
   const config::Settings &settings = parts_->manager.settings;
   for (auto &entry : entries) {
     if (entry.state != State::stopped || entry.record.node != settings.node) continue;
+    if (!parts_->unknown.empty()) {
+      set(entry, State::error, cat("can't be told whether it runs: ", parts_->unknown));
+      continue;
+    }
     std::optional<GuestRecord> guest;
     if (parts_->noted.contains(entry.record.uuid)) {
       auto read = read_guest(settings, entry.record.uuid);

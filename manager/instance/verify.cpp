@@ -13,6 +13,7 @@
 #include "core/sys/files.hpp"
 #include "core/sys/host.hpp"
 #include "core/sys/leftover.hpp"
+#include "core/sys/trusted.hpp"
 #include "manager/instance/disks.hpp"
 #include "manager/instance/guest_record.hpp"
 #include "manager/instance/live.hpp"
@@ -340,7 +341,7 @@ Result<std::vector<Problem>> Verify::run() {
     for (const auto &path : *stale)
       log::info(cat(text::printable(path), ": what was remembered of its check is not needed any more"));
   }
-  auto state = sys::open_parent(settings_.state_dir + "/instances/x");
+  auto state = sys::open_trusted_directory(settings_.state_dir + "/instances", sys::kStateDirectory);
   auto stale = state ? sys::stale_temp_files(state->get()) : std::vector<std::string>{};
   if (!stale) return stale.error();
   for (const auto &name : *stale) {

@@ -5,6 +5,7 @@
 #include "core/json/json.hpp"
 #include "core/sys/components.hpp"
 #include "core/sys/host.hpp"
+#include "core/sys/trusted.hpp"
 
 namespace vbd::instance {
 namespace {
@@ -67,8 +68,7 @@ Result<void> write_witness(const config::Settings &settings, const std::string &
   value.set("schema", kWitnessSchema).set("uuid", uuid).set("directory", directory).set("boot_id", *boot);
   value.set("images", std::move(list));
   const std::string path = witness_directory(settings);
-  if (auto made = sys::make_dirs(path, 0700); !made) return made;
-  auto opened = sys::open_directory(path);
+  auto opened = sys::make_trusted_directory(path, 0700, sys::kStateDirectory);
   if (!opened) return opened.error();
   auto written = sys::replace_file_at(opened->get(), witness_name(uuid), json::dump(value) + "\n");
   return written ? written : Result<void>(written.error().at(path));
@@ -77,7 +77,7 @@ Result<void> write_witness(const config::Settings &settings, const std::string &
 Result<std::optional<Witness>> find_witness(const config::Settings &settings, const std::string &uuid,
                                             const std::string &directory, const std::string &file) {
   const std::string path = cat(witness_directory(settings), "/", witness_name(uuid));
-  auto content = sys::read_file(path, kWitnessLimit);
+  auto content = sys::read_trusted_file(path, kWitnessLimit, sys::kStateDirectory);
   if (!content) {
     if (content.error().is(sys::kNotFound)) return std::optional<Witness>{};
     return content.error();
@@ -99,7 +99,7 @@ Result<std::optional<Witness>> find_witness(const config::Settings &settings, co
 }
 
 Result<void> drop_witness(const config::Settings &settings, const std::string &uuid) {
-  auto directory = sys::open_directory(witness_directory(settings));
+  auto directory = sys::open_trusted_directory(witness_directory(settings), sys::kStateDirectory);
   if (!directory) return directory.error().is(sys::kNotFound) ? Result<void>() : directory.error();
   return sys::unlink_at(directory->get(), witness_name(uuid));
 }

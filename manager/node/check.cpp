@@ -6,6 +6,7 @@
 #include "core/base/text.hpp"
 #include "core/sys/children.hpp"
 #include "core/sys/files.hpp"
+#include "core/sys/trusted.hpp"
 
 namespace vbd::node {
 namespace {
@@ -56,6 +57,21 @@ void check_directories(const config::Settings &settings, std::vector<Check> &che
   }
 }
 
+/// Those that vbd makes itself when it needs them: where they are there, they must be ours.
+void check_own_directories(const config::Settings &settings, std::vector<Check> &checks) {
+  const std::pair<const std::string *, const sys::TrustWords *> own[] = {
+      {&settings.state_dir, &sys::kStateDirectory},
+      {&settings.run_dir, &sys::kRunDirectory},
+      {&settings.export_dir, &sys::kExportDirectory},
+      {&settings.log_dir, &sys::kLogDirectory}};
+  for (const auto &[path, words] : own) {
+    if (path->empty()) continue;
+    const auto opened = sys::open_trusted_directory(*path, *words);
+    const bool missing = !opened && opened.error().is(sys::kNotFound);
+    checks.push_back({text::cat(words->thing, " ", *path), missing ? "" : problem_of(opened)});
+  }
+}
+
 }  // namespace
 
 std::vector<Check> check_host(const config::Settings &settings, plugin::Registry &registry) {
@@ -63,6 +79,7 @@ std::vector<Check> check_host(const config::Settings &settings, plugin::Registry
   checks.push_back({"image_owner, image_group", problem_of(config::image_ownership(settings))});
   check_plugins(settings, registry, checks);
   check_directories(settings, checks);
+  check_own_directories(settings, checks);
   return checks;
 }
 

@@ -8,6 +8,7 @@
 #include "core/sys/components.hpp"
 #include "core/sys/files.hpp"
 #include "core/sys/host.hpp"
+#include "core/sys/trusted.hpp"
 
 namespace vbd::os {
 namespace {
@@ -27,7 +28,8 @@ constexpr int kSizeFd = 9;
 /// LOG_DIR/add-debootstrap+default-web1-2026-01-31T12_00_00Z.log, its directory made.
 Result<std::string> log_path(const Call &call, const std::string &verb, const InstanceRecord &record) {
   const std::string &directory = call.settings.log_dir;
-  if (auto made = sys::make_dirs(directory, 0750); !made) return made.error();
+  if (auto made = sys::make_trusted_directory(directory, 0750, sys::kLogDirectory); !made)
+    return made.error();
   std::string time = sys::now_rfc3339();
   for (char &c : time) {
     if (c == ':') c = '_';

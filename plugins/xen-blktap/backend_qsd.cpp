@@ -21,6 +21,7 @@ namespace loop = vbdkit::loop;
 constexpr const char *kFuseKey = "qsd.fuse", *kPidKey = "qsd.pid", *kStartKey = "qsd.start",
                      *kFileKey = "qsd.file", *kDirectKey = "qsd.direct";
 constexpr const char *kUnit = "vbdkit-qsd-", *kFlushUnit = "vbdkit-flush-";
+constexpr const char *kFuseName = "disk.img";
 constexpr int kWaitMs = 15000, kStepMs = 10;
 
 bool alive(const Call &call, const QsdProcess &process) {
@@ -32,6 +33,32 @@ bool alive(const Call &call, const QsdProcess &process) {
 QsdProcess recorded_process(const Call &call) {
   return {std::strtoll(call.recall(kPidKey).c_str(), nullptr, 10),
           std::strtoull(call.recall(kStartKey).c_str(), nullptr, 10)};
+}
+
+/// Whether two paths name one directory: the host's may have been reached by another way when it was
+/// recorded.
+bool same_directory(const std::string &one, const std::string &other) {
+  struct stat a = {}, b = {};
+  return one == other || (::stat(one.c_str(), &a) == 0 && ::stat(other.c_str(), &b) == 0 &&
+                          a.st_dev == b.st_dev && a.st_ino == b.st_ino);
+}
+
+/// The file of the record is only believed, unmounted and unlinked where it lies in the attachment's own
+/// directory.
+std::int32_t check_fuse(const Call &call) {
+  const std::string fuse = call.recall(kFuseKey);
+  if (fuse.empty()) return VBD_OK;
+  const char *own =
+      call.driver.state == nullptr ? nullptr : call.driver.state->directory(call.driver.host->ctx);
+  const std::size_t slash = fuse.rfind('/');
+  const bool ours = own != nullptr && slash != std::string::npos && fuse.substr(slash + 1) == kFuseName &&
+                    same_directory(fuse.substr(0, slash), own);
+  if (ours) return VBD_OK;
+  return fail(
+      call.err, VBD_E_REFUSED, "blktap.foreign_file", 0,
+      "the record of %s names %s, which does not lie in its own directory %s; nothing was touched: remove "
+      "the record",
+      call.request->image, fuse.c_str(), own == nullptr ? "" : own);
 }
 
 /// What is there of it, ours and not.
@@ -70,10 +97,6 @@ Parts find_parts(const Call &call) {
   parts.fuse = call.recall(kFuseKey);
   if (parts.fuse.empty()) return parts;
   parts.processes = find_qsd(parts.fuse);
-  const QsdProcess recorded = recorded_process(call);
-  bool seen = false;
-  for (const QsdProcess &process : parts.processes) seen = seen || process.pid == recorded.pid;
-  if (!seen && alive(call, recorded)) parts.processes.push_back(recorded);
   find_loops(call, parts);
   return parts;
 }
@@ -110,6 +133,8 @@ std::int32_t stop_processes(const Call &call, const Parts &parts) {
 
 /// Takes everything away; the loop device first, and nothing at all while it is in use.
 std::int32_t take_down(const Call &call) {
+  const std::int32_t believed = check_fuse(call);
+  if (believed != VBD_OK) return believed;
   const Parts parts = find_parts(call);
   if (!parts.foreign.empty()) {
     return fail(call.err, VBD_E_BUSY, "blktap.foreign", 0,
@@ -164,7 +189,7 @@ std::int32_t make_plan(const Call &call, QsdPlan &plan) {
   if (directory == nullptr)
     return fail(call.err, VBD_E_INTERNAL, nullptr, 0, "the host gave no private directory");
   plan.image = call.request->image;
-  plan.fuse = std::string(directory) + "/disk.img";
+  plan.fuse = std::string(directory) + "/" + kFuseName;
   loop::FileKey key;
   if (!loop::key_of(call.request->image_fd, key))
     return vbdkit::fail_errno(call.err, errno, call.request->image);
@@ -327,6 +352,8 @@ std::int32_t attach(const Call &call, Condition &made) {
 }
 
 std::int32_t query(const Call &call, Condition &found) {
+  const std::int32_t believed = check_fuse(call);
+  if (believed != VBD_OK) return believed;
   const Parts parts = find_parts(call);
   const bool life = !parts.fuse.empty() && has_life(parts.fuse);
   if (parts.processes.empty() && parts.loops.empty() && parts.foreign.empty() && !life &&
@@ -357,6 +384,8 @@ std::int32_t query(const Call &call, Condition &found) {
 
 std::int32_t detach(const Call &call) {
   if (!call.must(VBD_MUST_DRY_RUN)) return take_down(call);
+  const std::int32_t believed = check_fuse(call);
+  if (believed != VBD_OK) return believed;
   for (const loop::Device &device : find_parts(call).loops) {
     const std::int32_t status = refuse_busy(call, device.node);
     if (status != VBD_OK) return status;
