@@ -10,6 +10,7 @@
 #include "core/base/log.hpp"
 #include "core/base/text.hpp"
 #include "core/sys/files.hpp"
+#include "core/sys/mount.hpp"
 
 namespace vbd::cli {
 namespace disk_file {
@@ -104,8 +105,10 @@ Result<device::MountRequest> mount_request(Session &session) {
   if (!id) return id.error();
   const auto partition = number_of(session, "partition", "0");
   if (!partition) return partition.error();
-  return device::MountRequest{*std::move(id), sys::absolute_path(session.args().value("DIR")), *partition,
-                              session.args().has("read-only"), session.vetting().word};
+  auto point = sys::open_mount_point(sys::absolute_path(session.args().value("DIR")));
+  if (!point) return point.error();
+  return device::MountRequest{*std::move(id), point->path, *partition, session.args().has("read-only"),
+                              session.vetting().word};
 }
 
 /// What mount does, step by step; attaching is tried dry, for that is where it can be refused.

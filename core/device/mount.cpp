@@ -7,6 +7,7 @@
 #include "core/base/log.hpp"
 #include "core/base/text.hpp"
 #include "core/device/device.hpp"
+#include "core/sys/components.hpp"
 #include "core/sys/run.hpp"
 #include "core/sys/usage.hpp"
 
@@ -48,7 +49,7 @@ std::vector<sys::Mount> mounts_at(const std::string &node, const std::string &di
   return std::move(*mounts);
 }
 
-Result<void> mount_at(const std::string &node, const MountRequest &request, const std::string &directory) {
+Result<void> mount_at(const std::string &node, const MountRequest &request, const sys::MountPoint &point) {
   auto type = sys::filesystem_type(node);
   if (!type) return type.error();
   if (type->empty() || *type == "swap") {
@@ -57,7 +58,7 @@ Result<void> mount_at(const std::string &node, const MountRequest &request, cons
                            type->empty() ? "" : ": swap space"),
                  "a disk with a partition table needs the number of the partition");
   }
-  return sys::mount_node({node, directory, *type, request.read_only});
+  return sys::mount_node({node, point, *type, request.read_only});
 }
 
 /// Partition nodes that mounts of ours came from: "/dev/loop0p2" of "/dev/loop0" is 2.
@@ -70,10 +71,17 @@ unsigned partition_of(const std::string &source, const std::string &node) {
   return digits ? static_cast<unsigned>(std::stoul(rest)) : 0;
 }
 
+bool holds(const Attachment &attachment, const std::string &directory) {
+  const auto &holders = attachment.holders;
+  return std::find(holders.begin(), holders.end(), holder_of(directory)) != holders.end();
+}
+
 }  // namespace
 
 Result<Attachment> mount(const Context &context, const MountRequest &request) {
-  const std::string directory = sys::absolute_path(request.directory);
+  auto point = sys::open_mount_point(sys::absolute_path(request.directory));
+  if (!point) return point.error();
+  const std::string &directory = point->path;
   const std::string holder = holder_of(directory);
   AttachSpec spec{request.id, holder, request.read_only, {}, 512, false};
   spec.vetting = request.vetting;
@@ -84,7 +92,7 @@ Result<Attachment> mount(const Context &context, const MountRequest &request) {
   if (!mounts_at(attached->node, directory).empty()) return attached;  // a repeated call
 
   auto node = node_to_mount(context, attached->node, request.partition);
-  Result<void> mounted = node ? mount_at(*node, request, directory) : Result<void>(node.error());
+  Result<void> mounted = node ? mount_at(*node, request, *point) : Result<void>(node.error());
   if (mounted) return attached;
   if (node && request.partition != 0) {
     auto dropped = partition_helper(context.registry.runner(), "--delete", attached->node, request.partition);
@@ -97,13 +105,15 @@ Result<Attachment> mount(const Context &context, const MountRequest &request) {
 }
 
 Result<void> umount(const Context &context, const LogicalId &id, const std::string &directory) {
-  const std::string target = sys::absolute_path(directory);
-  const std::string holder = holder_of(target);
+  // The mount is where the links of the path lead to; who mounted through one has it in the holder's name.
+  const std::string given = sys::absolute_path(directory);
+  const auto real = sys::canonical_path(given);
+  const std::string target = real ? *real : given;
   auto status = query(context, id);
   if (!status) return status.error();
   const Attachment &attachment = status->attachment;
-  const bool held =
-      std::find(attachment.holders.begin(), attachment.holders.end(), holder) != attachment.holders.end();
+  const std::string holder = holder_of(holds(attachment, target) ? target : given);
+  const bool held = holds(attachment, target) || holds(attachment, given);
   const auto mounts =
       attachment.node.empty() ? std::vector<sys::Mount>() : mounts_at(attachment.node, target);
   // Without a record (RUN_DIR was lost) the mount itself shows whose it is.

@@ -3,6 +3,7 @@
 
 #include "core/base/text.hpp"
 #include "core/device/disk.hpp"
+#include "core/sys/components.hpp"
 #include "core/sys/host.hpp"
 #include "core/sys/usage.hpp"
 
@@ -26,8 +27,10 @@ std::vector<std::string> lost_mounts(const Record &record) {
   for (const std::string &holder : record.holders) {
     if (!holder.starts_with(kPrefix)) continue;
     const std::string directory = holder.substr(kPrefix.size());
-    const bool there = std::any_of(mounts->begin(), mounts->end(),
-                                   [&](const sys::Mount &mount) { return mount.target == directory; });
+    const auto real = sys::canonical_path(directory);
+    const bool there = std::any_of(mounts->begin(), mounts->end(), [&](const sys::Mount &mount) {
+      return mount.target == directory || (real && mount.target == *real);
+    });
     if (!there) lost.push_back(holder);
   }
   return lost;

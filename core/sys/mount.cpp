@@ -2,14 +2,18 @@
 #include "core/sys/mount.hpp"
 
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <array>
 #include <cerrno>
+#include <climits>
 
 #include "core/base/text.hpp"
+#include "core/sys/components.hpp"
 #include "core/sys/fd.hpp"
 #include "core/sys/files.hpp"
 #include "core/sys/proc.hpp"
@@ -30,7 +34,7 @@ const char *no_replay(std::string_view type) {
 
 Error mount_error(const MountSpec &spec, const std::string &type, int error_number) {
   const std::string what =
-      text::cat("mount ", text::printable(spec.node), " at ", text::printable(spec.directory));
+      text::cat("mount ", text::printable(spec.node), " at ", text::printable(spec.point.path));
   if (error_number == ENODEV)
     return {kUnknownFilesystem, text::cat(what, ": this kernel has no filesystem ", text::printable(type))};
   if (error_number == EINVAL)
@@ -50,7 +54,48 @@ dev_t device_mounted_at(const std::string &directory) {
   return st.st_dev == parent.st_dev ? 0 : st.st_dev;
 }
 
+Error point_error(const std::string &directory, int error_number) {
+  struct stat st {};
+  if (::lstat(directory.c_str(), &st) != 0 || !S_ISLNK(st.st_mode))
+    return errno_error(text::cat("open ", text::printable(directory)), error_number);
+  const auto real = canonical_path(directory);
+  return {kMountLink,
+          text::cat(text::printable(directory), ": is a symbolic link, nothing is mounted through one"),
+          real ? text::cat("name the directory that it leads to: ", text::printable(*real))
+               : std::string("it leads nowhere")};
+}
+
+/// The directory above, no link on the way to it (a link that was put there meanwhile could lead to another
+/// mount), and the name in it. To hold the mount itself open would keep it busy.
+std::string pinned_path(const std::string &directory, Fd &parent) {
+  open_how how{};
+  how.flags = O_PATH | O_DIRECTORY | O_CLOEXEC;
+  how.resolve = RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
+  const std::string above = dir_name(directory);
+  parent.reset(static_cast<int>(::syscall(SYS_openat2, AT_FDCWD, above.c_str(), &how, sizeof how)));
+  if (!parent && (errno == ENOSYS || errno == EPERM)) return directory;  // as in open.cpp
+  return parent ? text::cat("/proc/self/fd/", parent.get(), "/", base_name(directory)) : std::string();
+}
+
 }  // namespace
+
+Result<MountPoint> open_mount_point(const std::string &directory) {
+  MountPoint point;
+  point.fd.reset(::open(directory.c_str(), O_PATH | O_NOFOLLOW | O_DIRECTORY | O_CLOEXEC));
+  if (!point.fd) return point_error(directory, errno);
+  const std::string own = text::cat("/proc/self/fd/", point.fd.get());
+  std::string path(PATH_MAX, '\0');
+  const ssize_t length = ::readlink(own.c_str(), path.data(), path.size());
+  if (length < 0) return errno_error(text::cat("read ", own), errno);
+  path.resize(static_cast<std::size_t>(length));
+  struct stat named {
+  }, held{};
+  const bool same = ::lstat(path.c_str(), &named) == 0 && ::fstat(point.fd.get(), &held) == 0 &&
+                    named.st_ino == held.st_ino && named.st_dev == held.st_dev;
+  if (!same) return errno_error(text::cat("open ", text::printable(directory)), ENOENT);  // removed meanwhile
+  point.path = std::move(path);
+  return point;
+}
 
 Result<void> mount_node(const MountSpec &spec) {
   std::string type = spec.type;
@@ -67,7 +112,8 @@ Result<void> mount_node(const MountSpec &spec) {
   unsigned long flags = MS_NOSUID | MS_NODEV | MS_NOEXEC;
   if (spec.read_only) flags |= MS_RDONLY;
   const char *data = spec.read_only ? no_replay(type) : "";
-  if (::mount(spec.node.c_str(), spec.directory.c_str(), type.c_str(), flags, data) != 0)
+  const std::string target = text::cat("/proc/self/fd/", spec.point.fd.get());
+  if (::mount(spec.node.c_str(), target.c_str(), type.c_str(), flags, data) != 0)
     return mount_error(spec, type, errno);
   return {};
 }
@@ -80,8 +126,11 @@ Result<void> sync_filesystem(const std::string &directory) {
 
 Result<void> unmount(const std::string &directory) {
   const dev_t device = device_mounted_at(directory);
-  if (::umount2(directory.c_str(), UMOUNT_NOFOLLOW) == 0) return {};
   const std::string name = text::printable(directory);
+  Fd parent;
+  const std::string path = pinned_path(directory, parent);
+  if (path.empty()) return errno_error(text::cat("unmount ", name), errno);
+  if (::umount2(path.c_str(), UMOUNT_NOFOLLOW) == 0) return {};
   if (errno == EINVAL) return Error{kNotMounted, text::cat(name, ": nothing is mounted here")};
   if (errno != EBUSY) return errno_error(text::cat("unmount ", name), errno);
   const std::string users = device == 0 ? "" : describe_processes(processes_on_filesystem(device));

@@ -21,9 +21,9 @@ bool made(std::vector<std::string> argv) {
   return run_checked(*make_real_runner(), spec).ok();
 }
 
-struct MountPoint {
+struct Mounted {
   std::string path;
-  ~MountPoint() { ::umount2(path.c_str(), MNT_DETACH); }
+  ~Mounted() { ::umount2(path.c_str(), MNT_DETACH); }
 };
 
 }  // namespace
@@ -59,9 +59,9 @@ TEST_CASE("a node is mounted without suid, devices and programs, and unmounted w
   TestLoop loop(image.get());
   REQUIRE_FALSE(loop.node.empty());
   loop.device.reset();
-  const MountPoint point{scratch.directory("mnt")};
+  const Mounted point{scratch.directory("mnt")};
   CHECK(unmount(point.path).error().is(kNotMounted));
-  REQUIRE(mount_node({loop.node, point.path, "ext4", false}));
+  REQUIRE(mount_node({loop.node, *open_mount_point(point.path), "ext4", false}));
   const auto mounts = mounts_of_node(loop.node);
   REQUIRE(mounts);
   REQUIRE(mounts->size() == 1);
@@ -88,11 +88,11 @@ TEST_CASE("a read-only mount leaves a journal that needs replay alone") {
   const Scratch scratch;
   const std::string path = scratch.sparse_file("f", 16 << 20), copy = scratch / "copy";
   VBD_REQUIRE_OR_SKIP(made({"mkfs.ext4", "-q", "-F", path}), "mount_read_only", "needs mkfs.ext4");
-  const MountPoint point{scratch.directory("mnt")};
+  const Mounted point{scratch.directory("mnt")};
   {  // a copy taken while mounted is what a crash leaves
     const Fd image(::open(path.c_str(), O_RDWR | O_CLOEXEC));
     const TestLoop loop(image.get());
-    REQUIRE(mount_node({loop.node, point.path, "", false}));
+    REQUIRE(mount_node({loop.node, *open_mount_point(point.path), "", false}));
     const Fd file(::open((point.path + "/x").c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
     REQUIRE(::fsync(file.get()) == 0);
     REQUIRE(std::filesystem::copy_file(path, copy));
@@ -103,7 +103,7 @@ TEST_CASE("a read-only mount leaves a journal that needs replay alone") {
     const Fd image(::open(copy.c_str(), O_RDONLY | O_CLOEXEC));
     TestLoop loop(image.get(), "", LO_FLAGS_READ_ONLY);
     REQUIRE_FALSE(loop.node.empty());
-    REQUIRE(mount_node({loop.node, point.path, "", true}));
+    REQUIRE(mount_node({loop.node, *open_mount_point(point.path), "", true}));
     CHECK(mounts_of_node(loop.node)->front().options.find("ro") != std::string::npos);
     REQUIRE(unmount(point.path));
   }
@@ -118,8 +118,22 @@ TEST_CASE("what can't be mounted says why") {
   const TestLoop loop(image.get());
   REQUIRE_FALSE(loop.node.empty());
   const std::string point = scratch.directory("mnt");
-  CHECK(mount_node({loop.node, point, "", false}).error().is(kUnknownFilesystem));
-  CHECK(mount_node({loop.node, point, "ext4", false}).error().is(kUnknownFilesystem));
-  CHECK(mount_node({loop.node, point, "nosuchfs", false}).error().is(kUnknownFilesystem));
-  CHECK(mount_node({loop.node, scratch / "none", "ext4", false}).error().is(kNotFound));
+  CHECK(mount_node({loop.node, *open_mount_point(point), "", false}).error().is(kUnknownFilesystem));
+  CHECK(mount_node({loop.node, *open_mount_point(point), "ext4", false}).error().is(kUnknownFilesystem));
+  CHECK(mount_node({loop.node, *open_mount_point(point), "nosuchfs", false}).error().is(kUnknownFilesystem));
+  CHECK(open_mount_point(scratch / "none").error().is(kNotFound));
+}
+
+TEST_CASE("a link is no mount point, and one on the way does not count") {
+  const Scratch scratch;
+  const std::string real = scratch.directory("real");
+  std::filesystem::create_directory_symlink("real", scratch / "link");
+  std::filesystem::create_directory_symlink(".", scratch / "way");
+  const auto link = open_mount_point(scratch / "link");
+  REQUIRE_FALSE(link);
+  CHECK(link.error().is(kMountLink));
+  CHECK(link.error().hint() == "name the directory that it leads to: " + real);
+  const auto way = open_mount_point(scratch / "way/real");
+  REQUIRE(way);
+  CHECK(way->path == real);
 }
