@@ -21,6 +21,8 @@ namespace vbd::device {
 
 inline constexpr ErrorKind kHeldByOther{"disk.held", Exit::busy};
 inline constexpr ErrorKind kDeviceBusy{"disk.busy", Exit::busy};
+/// What a driver names is no block device, or another image's.
+inline constexpr ErrorKind kBadNode{"disk.bad_node", Exit::refused};
 inline constexpr ErrorKind kNotAttached{"disk.not_attached", Exit::not_found};
 inline constexpr ErrorKind kDialect{"disk.dialect", Exit::refused};
 /// In use by somebody whom no record knows.
@@ -104,7 +106,8 @@ struct MountRequest {
   bool read_only = false;
   image::Vetting::Word vetting = image::Vetting::Word::check;  ///< as in AttachSpec
 };
-/// Attaches for holder "mount:DIR", then mounts; undone when that fails.
+/// Attaches for holder "mount:DIR", then mounts; undone when that fails. DIR is the directory's own path, no
+/// link in it; one at the end of request.directory is sys::kMountLink.
 [[nodiscard]] Result<Attachment> mount(const Context &context, const MountRequest &request);
 /// Unmounts and drops the holder. kNotMounted when the directory has no mount of ours; kLostWrites as in
 /// detach.

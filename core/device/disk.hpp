@@ -56,8 +56,22 @@ struct Observed {
   Status::State state = Status::State::detached;
   bool node_there = false;  ///< broken, but "attached" was said as well
   std::string reason;
+  bool bad_node = false;  ///< broken, for what is named as the node must not be touched
   plugin::Facts facts;
 };
+/// An answer of a driver, or a record's, that names a device.
+struct NodeClaim {
+  const plugin::Plugin &driver;
+  std::string image;  ///< confined
+  sys::FileId file;
+  std::string state_directory;
+  std::string node;
+  std::string_view operation;  ///< "attach", for the message
+};
+/// kBadNode unless it is a block device in /dev, and the image's where the kernel can tell.
+[[nodiscard]] Result<void> check_node(const NodeClaim &claim);
+[[nodiscard]] Result<void> check_node(const Disk &disk, const std::string &node, std::string_view operation);
+
 [[nodiscard]] Result<Observed> observe(Disk &disk);
 /// A record for what was found attached without one, or for a new attachment.
 [[nodiscard]] Record new_record(const Disk &disk);

@@ -101,6 +101,19 @@ Result<bool> lease_still_needed(const Disk &disk) {
   return std::any_of(others->begin(), others->end(), [](const Record &other) { return other.leased; });
 }
 
+/// An attachment whose node must not be touched is broken: query and detach say so, attach makes it anew.
+void check_answer(const Disk &disk, Observed &observed, const char *operation) {
+  if (observed.state != Status::State::attached) return;
+  std::string node = observed.facts.text("node");
+  if (node.empty() && disk.record) node = disk.record->node;
+  if (node.empty()) return;
+  const auto good = check_node(disk, node, operation);
+  if (good) return;
+  observed.state = Status::State::broken;
+  observed.bad_node = true;
+  observed.reason = good.error().message();
+}
+
 }  // namespace
 
 Record new_record(const Disk &disk) {
@@ -125,6 +138,7 @@ Result<Observed> observe(Disk &disk) {
       observed.state = Status::State::attached;
       observed.facts.put("node", disk.record->node);
     }
+    check_answer(disk, observed, "its record");
     return observed;
   }
   plugin::CallContext context = make_context(disk, false);
@@ -138,6 +152,7 @@ Result<Observed> observe(Disk &disk) {
   } else if (observed.node_there) {
     observed.state = Status::State::attached;
   }
+  check_answer(disk, observed, "query");
   return observed;
 }
 
@@ -186,6 +201,7 @@ Result<plugin::Facts> call_attach(Disk &disk, const plugin::Values &params, bool
     return Error(plugin::kInternal, text::cat(disk.shown(), ": ", disk.id.driver.str(),
                                               " attached it but named no device node"));
   }
+  if (auto good = check_node(disk, node, "attach"); !good) return good.error();
   return facts;
 }
 

@@ -20,6 +20,7 @@ Status to_status(Disk &disk, const Observed &observed) {
     status.reason = text::cat("recorded as ", describe(record), ", but the device is gone");
   }
   if (status.state == Status::State::detached) status.attachment = {};
+  if (observed.bad_node) status.attachment.node.clear();
   return status;
 }
 

@@ -56,6 +56,11 @@ Result<Subject> look_at(const Context &context, const LogicalId &id, const plugi
   if (*record && (*record)->phase == Record::Phase::attached && (*record)->driver == id.driver.str() &&
       (*record)->filetype == id.filetype.str()) {
     subject.node = (*record)->node;
+    if (!subject.node.empty()) {
+      const std::string own = Records(context.settings.run_dir).state_directory(info->id);
+      auto good = check_node({driver, *confined, info->id, own, subject.node, "its record"});
+      if (!good) return good.error();
+    }
     if (!flat) subject.properties = (*record)->properties;  // its lock keeps readers of the header away
     return subject;
   }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * FD_NULL: the smallest driver, in plain C99. Its device is /dev/null, so every attach succeeds and nothing
- * is kept. Copy it to begin a driver. */
+ * is kept; a real one names a block device, or vbd refuses the attachment. Copy it to begin a driver. */
 #include <stddef.h>
 #include <string.h>
 #include <vbdkit/plugin.h>
