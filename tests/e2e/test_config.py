@@ -123,7 +123,7 @@ class Plugins(Sandbox):
                 self.use(5, "plugin.no_note")
 
     def test_check_of_every_shipped_plugin(self):
-        for name in sorted(os.listdir(self.shipped)):
+        for name in sorted(n for n in os.listdir(self.shipped) if n.endswith(".so")):  # programs lie beside them
             done = self.vbd("plugin", "check", os.path.join(self.shipped, name))
             self.assertEqual(done.stdout, name[:-3].replace("-", "_").upper() + ": usable\n")
 
