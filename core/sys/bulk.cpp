@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "core/sys/bulk.hpp"
+#include "core/sys/calls.hpp"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -158,7 +159,7 @@ Result<Fd> open_nameless(int directory) {
 }
 
 Result<bool> exchange_at(int directory, const std::string &a, const std::string &b) {
-  if (::renameat2(directory, a.c_str(), directory, b.c_str(), RENAME_EXCHANGE) == 0) return true;
+  if (calls().renameat2(directory, a.c_str(), directory, b.c_str(), RENAME_EXCHANGE) == 0) return true;
   if (cannot(errno)) return false;
   return errno_error("exchange two names", errno);
 }

@@ -12,6 +12,7 @@
 #include <memory>
 
 #include "core/base/text.hpp"
+#include "core/sys/calls.hpp"
 
 namespace vbd::sys {
 namespace {
@@ -136,7 +137,7 @@ Result<void> create_file_at(int directory, const std::string &name, std::string_
 }
 
 Result<void> make_dir_at(int directory, const std::string &name, std::uint32_t mode) {
-  if (::mkdirat(directory, name.c_str(), static_cast<mode_t>(mode)) != 0)
+  if (calls().mkdirat(directory, name.c_str(), static_cast<mode_t>(mode)) != 0)
     return named_error("make directory", name, errno);
   return sync_fd(directory);
 }
@@ -146,7 +147,7 @@ Result<void> make_dirs(const std::string &path, std::uint32_t mode) {
   Fd at(::open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   for (const std::string &name : text::split(full, '/')) {
     if (name.empty()) continue;
-    const bool made = ::mkdirat(at.get(), name.c_str(), static_cast<mode_t>(mode)) == 0;
+    const bool made = calls().mkdirat(at.get(), name.c_str(), static_cast<mode_t>(mode)) == 0;
     if (!made && errno != EEXIST) {
       const int why = errno;  // EROFS may hide that it exists
       if (::faccessat(at.get(), name.c_str(), F_OK, 0) != 0) return named_error("make directory", full, why);
@@ -164,25 +165,25 @@ Result<void> make_dirs(const std::string &path, std::uint32_t mode) {
 }
 
 Result<void> unlink_at(int directory, const std::string &name) {
-  if (::unlinkat(directory, name.c_str(), 0) != 0 && errno != ENOENT)
+  if (calls().unlinkat(directory, name.c_str(), 0) != 0 && errno != ENOENT)
     return named_error("remove", name, errno);
   return {};
 }
 
 Result<void> remove_dir_at(int directory, const std::string &name) {
-  if (::unlinkat(directory, name.c_str(), AT_REMOVEDIR) != 0 && errno != ENOENT)
+  if (calls().unlinkat(directory, name.c_str(), AT_REMOVEDIR) != 0 && errno != ENOENT)
     return named_error("remove directory", name, errno);
   return {};
 }
 
 Result<void> rename_dir_at(int directory, const std::string &from, const std::string &to) {
-  if (::renameat(directory, from.c_str(), directory, to.c_str()) != 0)
+  if (calls().renameat2(directory, from.c_str(), directory, to.c_str(), 0) != 0)
     return named_error("rename", from, errno);
   return sync_fd(directory);
 }
 
 Result<void> sync_fd(int fd) {
-  while (::fsync(fd) != 0) {
+  while (calls().fsync(fd) != 0) {
     // EINVAL, EBADF on a directory: a filesystem that can't, or one opened for its path only.
     struct stat st {};
     const int why = errno;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "core/sys/host_file.hpp"
+#include "core/sys/calls.hpp"
 
 #include <fcntl.h>
 #include <sys/ioctl.h>
@@ -153,7 +154,7 @@ std::int32_t host_map(void *ctx, std::uint64_t off, std::uint64_t *len, std::uin
 }
 
 std::int32_t host_sync(void *ctx) noexcept {
-  return retry([&] { return ::fdatasync(fd_of(ctx)); }) == 0 ? 0 : -errno;
+  return retry([&] { return calls().fdatasync(fd_of(ctx)); }) == 0 ? 0 : -errno;
 }
 
 std::int64_t refuse_write(void *, const void *, std::uint64_t, std::uint64_t) noexcept {

@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "core/base/text.hpp"
+#include "core/sys/calls.hpp"
 #include "core/sys/proc.hpp"
 
 namespace vbd::sys {
@@ -60,7 +61,7 @@ Result<OperationLock> OperationLock::acquire(int directory, const std::string &d
     struct flock lock {};  // whole file
     lock.l_type = F_WRLCK;
     lock.l_whence = SEEK_SET;
-    if (::fcntl(fd->get(), F_OFD_SETLK, &lock) == 0) {
+    if (calls().set_lock(fd->get(), &lock) == 0) {
       if (still_named(directory, fd->get())) return OperationLock(std::move(*fd));
     } else if (errno != EAGAIN && errno != EACCES && errno != EINTR) {
       return errno_error(text::cat("lock ", text::printable(directory_path), "/", kFileName), errno);

@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "core/base/text.hpp"
+#include "core/sys/calls.hpp"
 #include "core/sys/files.hpp"
 #include "core/sys/host.hpp"
 
@@ -89,7 +90,7 @@ Result<bool> make_name(int directory, const std::string &text) {
   if (!fd) return failed();
   if (::write(fd.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size())) return true;
   const Error error = failed();
-  ::unlinkat(directory, lock_name().c_str(), 0);
+  calls().unlinkat(directory, lock_name().c_str(), 0);
   return error;
 }
 
@@ -127,7 +128,7 @@ Result<NameLock> NameLock::acquire(int directory, const std::string &directory_p
     const auto there = read_owner_text(directory);
     if (there == *own) return NameLock(std::move(*kept), *own);  // a server that was asked twice
     if (there && is_left(*there, *own)) {
-      ::unlinkat(directory, lock_name().c_str(), 0);
+      calls().unlinkat(directory, lock_name().c_str(), 0);
       continue;
     }
     if (Clock::now() >= deadline) return name_held_error(directory_path, there.value_or(std::string()));
@@ -140,7 +141,7 @@ NameLock::NameLock(NameLock &&other) noexcept
     : directory_(std::move(other.directory_)), text_(std::exchange(other.text_, {})) {}
 
 NameLock::~NameLock() {
-  if (directory_ && !text_.empty() && held()) ::unlinkat(directory_.get(), lock_name().c_str(), 0);
+  if (directory_ && !text_.empty() && held()) calls().unlinkat(directory_.get(), lock_name().c_str(), 0);
 }
 
 bool NameLock::seen_in(int directory) const {

@@ -9,17 +9,18 @@
 #include <cstdio>
 
 #include "core/base/text.hpp"
+#include "core/sys/calls.hpp"
 
 namespace vbd::sys {
 
 Result<void> move_file_at(int from_directory, const std::string &from, int to_directory,
                           const std::string &to) {
   int failed = 0;
-  if (::renameat2(from_directory, from.c_str(), to_directory, to.c_str(), RENAME_NOREPLACE) != 0)
+  if (calls().renameat2(from_directory, from.c_str(), to_directory, to.c_str(), RENAME_NOREPLACE) != 0)
     failed = errno;
   if (failed == EINVAL || failed == ENOSYS || failed == EOPNOTSUPP) {
-    failed = ::linkat(from_directory, from.c_str(), to_directory, to.c_str(), 0) == 0 ? 0 : errno;
-    if (failed == 0 && ::unlinkat(from_directory, from.c_str(), 0) != 0) failed = errno;
+    failed = calls().linkat(from_directory, from.c_str(), to_directory, to.c_str(), 0) == 0 ? 0 : errno;
+    if (failed == 0 && calls().unlinkat(from_directory, from.c_str(), 0) != 0) failed = errno;
   }
   if (failed == EXDEV) {
     return Error{kCrossDevice,

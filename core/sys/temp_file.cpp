@@ -12,6 +12,7 @@
 #include <cstdio>
 
 #include "core/base/text.hpp"
+#include "core/sys/calls.hpp"
 #include "core/sys/files.hpp"
 
 namespace vbd::sys {
@@ -54,7 +55,7 @@ bool is_temp_name(std::string_view name) {
 bool claim(int directory, int fd, const std::string &name) {
   struct flock lock = alive_lock(F_WRLCK);
   // A filesystem without locks: nothing can be recognised there, and nothing is removed there either.
-  if (::fcntl(fd, F_OFD_SETLK, &lock) != 0 && (errno == EAGAIN || errno == EACCES)) return false;
+  if (calls().set_lock(fd, &lock) != 0 && (errno == EAGAIN || errno == EACCES)) return false;
   struct stat open_file {
   }, named{};
   return ::fstat(fd, &open_file) == 0 &&
@@ -74,10 +75,10 @@ Result<void> give_away(int fd, const Ownership &ownership) {
 
 /// False with errno EEXIST when `to` is taken.
 bool rename_without_replacing(int directory, const std::string &from, const std::string &to) {
-  if (::renameat2(directory, from.c_str(), directory, to.c_str(), RENAME_NOREPLACE) == 0) return true;
+  if (calls().renameat2(directory, from.c_str(), directory, to.c_str(), RENAME_NOREPLACE) == 0) return true;
   if (errno != EINVAL && errno != ENOSYS && errno != EOPNOTSUPP) return false;
-  if (::linkat(directory, from.c_str(), directory, to.c_str(), 0) != 0) return false;
-  ::unlinkat(directory, from.c_str(), 0);
+  if (calls().linkat(directory, from.c_str(), directory, to.c_str(), 0) != 0) return false;
+  calls().unlinkat(directory, from.c_str(), 0);
   return true;
 }
 
@@ -106,7 +107,7 @@ TempFile &TempFile::operator=(TempFile &&other) noexcept {
 }
 
 TempFile::~TempFile() {
-  if (directory_ && !temp_name_.empty()) ::unlinkat(directory_.get(), temp_name_.c_str(), 0);
+  if (directory_ && !temp_name_.empty()) calls().unlinkat(directory_.get(), temp_name_.c_str(), 0);
 }
 
 Result<TempFile> TempFile::create(int directory, const std::string &name, const Ownership &ownership) {
@@ -154,7 +155,7 @@ Result<Fd> TempFile::publish_new(bool sync) && {
 
 Result<void> TempFile::publish_replacing() && {
   if (auto synced = sync_fd(fd_.get()); !synced) return synced;
-  if (::renameat(directory_.get(), temp_name_.c_str(), directory_.get(), name_.c_str()) != 0)
+  if (calls().renameat2(directory_.get(), temp_name_.c_str(), directory_.get(), name_.c_str(), 0) != 0)
     return errno_error(text::cat("replace ", text::printable(name_)), errno);
   temp_name_.clear();
   return sync_fd(directory_.get());
