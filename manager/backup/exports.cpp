@@ -277,7 +277,10 @@ Result<void> NewExport::take_name() {
     return synced;
   }
   const std::string old = hidden(name_, kOld);
-  if (auto moved = sys::rename_dir_at(parent_.get(), name_, old); !moved) return moved;
+  if (auto moved = sys::rename_dir_at(parent_.get(), name_, old); !moved) {
+    if (!exists(parent_.get(), name_)) (void)sys::rename_dir_at(parent_.get(), old, name_);
+    return moved;
+  }
   auto named = sys::rename_dir_at(parent_.get(), temporary, name_);
   if (!named) (void)sys::rename_dir_at(parent_.get(), old, name_);
   return named;
