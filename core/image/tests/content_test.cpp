@@ -180,3 +180,25 @@ TEST_CASE("content: more ranges than are kept are rounded outwards, and still co
   for (const auto &range : many.ranges()) covered += range.length;
   CHECK(covered >= many.bytes());
 }
+
+TEST_CASE("content: a chain of sixteen images is opened, a longer one is refused") {
+  ContentBench bench;
+  NEED_BENCH(bench, "long chain");
+  VBD_REQUIRE_OR_SKIP(test::fs::exists("/usr/bin/qemu-img"), "long chain", "no qemu-img");
+  bench.settings.references = config::ReferencePolicy::below_allowed_dirs;
+  for (int i = 1; i <= 17; ++i) {
+    std::vector<std::string> words{"/usr/bin/qemu-img", "create", "-q", "-f", "qcow2"};
+    if (i > 1) {
+      const std::string below = "link" + std::to_string(i - 1);
+      words.insert(words.end(), {"-u", "-b", below, "-F", "qcow2"});
+    }
+    words.insert(words.end(), {bench.image("link" + std::to_string(i)), "66048"});
+    REQUIRE(bench.run(words) == 0);
+  }
+  CHECK(bench.open("link16", "FT_QCOW")->size() == 66048);
+  sys::Fd fd(::open(bench.image("link17").c_str(), O_RDONLY | O_CLOEXEC));
+  const auto opened = image::OpenImage::open(*bench.registry, bench.settings, test::constant("FT_QCOW"),
+                                             std::move(fd), bench.image("link17"));
+  REQUIRE_FALSE(opened.ok());
+  CHECK(opened.error().is(image::kReference));
+}

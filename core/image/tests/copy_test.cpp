@@ -8,6 +8,7 @@
 #include "core/image/digest.hpp"
 #include "core/image/in_order.hpp"
 #include "core/image/tests/content_bench.hpp"
+#include "core/sys/tests/recorded_calls.hpp"
 #include "tests/support/skip.hpp"
 
 namespace {
@@ -121,4 +122,60 @@ TEST_CASE("copy: stopped at any question it leaves nothing, and the source as it
     test::fs::remove(bench.image("copy"));
   }
   CHECK(test::slurp(bench.image("raw")) == bytes);
+}
+
+TEST_CASE("copy: a last part of a unit is kept") {
+  ContentBench bench;
+  NEED_BENCH(bench, "image copy of odd sizes");
+  for (const std::size_t size : {std::size_t{512}, std::size_t{65536 + 512}, (std::size_t{1} << 20) + 1536}) {
+    std::string bytes(size, '\0');
+    bytes.back() = 'x';
+    const std::string odd = "odd" + std::to_string(size);
+    test::spill(bench.image(odd), bytes);
+    const auto source = bench.open(odd, "FT_RAW");
+    for (const char *target : kFiletypes) {
+      for (const bool detect_zeroes : {false, true}) {
+        const std::string name = odd + target + (detect_zeroes ? "-thin" : "");
+        const auto copied = copy(bench, *source, name, target, detect_zeroes);
+        REQUIRE_MESSAGE(copied.ok(), name, ": ", copied.error().message());
+        CHECK_MESSAGE(content(*bench.open(name, target)) == bytes, name);
+      }
+    }
+  }
+}
+
+TEST_CASE("copy: a source that changes its size meanwhile is no copy") {
+  ContentBench bench;
+  NEED_BENCH(bench, "image copy of a growing source");
+  const std::size_t size = (std::size_t{3} << 20) + 512;
+  test::spill(bench.image("raw"), random_content(24, size));
+  const auto source = bench.open("raw", "FT_RAW");
+  const auto grow = [&](std::uint64_t, std::uint64_t) {
+    test::fs::resize_file(bench.image("raw"), size + 512);
+    return false;
+  };
+  const auto copied = copy(bench, *source, "copy", "FT_QCOW", false, grow);
+  REQUIRE_FALSE(copied.ok());
+  CHECK(copied.error().message().find("its size changed while it was copied") != std::string::npos);
+  CHECK_FALSE(test::fs::exists(bench.image("copy")));
+}
+
+TEST_CASE("copy: what is said to be there is on the disk, the data before the name") {
+  ContentBench bench;
+  NEED_BENCH(bench, "durable image copy");
+  test::spill(bench.image("raw"), random_content(25, (std::size_t{1} << 20) + 512));
+  const auto source = bench.open("raw", "FT_RAW");
+  for (const char *target : {"FT_RAW", "FT_QCOW"}) {
+    image::CopySpec spec{{constant(target), {}, 0, true, {}}, false};
+    const sys::test::RecordedCalls calls;
+    REQUIRE(
+        image::copy(*bench.registry, *source, bench.directory.get(), target, bench.image(target), spec, {})
+            .ok());
+    const auto seen = calls.seen();
+    REQUIRE(seen.size() > 2);
+    const std::string name = target;
+    CHECK(std::vector<std::string>(seen.end() - 3, seen.end()) ==
+          std::vector<std::string>{"fsync .vbd-" + name + ".tmp", "rename .vbd-" + name + ".tmp " + name,
+                                   "fsync images/"});
+  }
 }

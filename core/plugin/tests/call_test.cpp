@@ -2,6 +2,10 @@
 // Calls into a loaded plugin: options, the host's services, errors.
 #include <doctest/doctest.h>
 
+#include <array>
+#include <cstring>
+
+#include "core/plugin/call.hpp"
 #include "core/plugin/registry.hpp"
 #include "core/plugin/tests/support.hpp"
 #include "core/sys/errors.hpp"
@@ -189,4 +193,31 @@ TEST_CASE("the record, the lock and progress belong to the call that brings them
     return Error(sys::kNoSpace, "the record can't be written");
   };
   CHECK(services.ask("state", &context).error().is(sys::kNoSpace));
+}
+
+TEST_CASE("a message that a plugin did not end, ends all the same") {
+  ErrorBuffer buffer;
+  vbd_error &error = *buffer.get();
+  std::memset(error.msg, 'x', error.msg_cap);
+  error.msg = nullptr;  // a plugin may have made anything of it
+  const vbd_error &read = buffer.read();
+  REQUIRE(read.msg != nullptr);
+  CHECK(::strnlen(read.msg, read.msg_cap) == read.msg_cap - 1);
+}
+
+TEST_CASE("a message of ours is cut to the plugin's room, and ended") {
+  std::array<char, 8> room{};
+  room.fill('x');
+  vbd_error error{};
+  error.size = sizeof error;
+  error.msg = room.data();
+  error.msg_cap = 5;
+  CHECK(give_text(VBD_E_BUSY, "somebody has it", &error) == VBD_E_BUSY);
+  CHECK(std::string_view(room.data(), room.size()) == std::string_view("some\0xxx", 8));
+  CHECK(give_text(VBD_E_IO, "no", &error) == VBD_E_IO);
+  CHECK(std::string(room.data()) == "no");
+  error.msg_cap = 0;
+  CHECK(give_text(VBD_E_IO, "nothing", &error) == VBD_E_IO);
+  CHECK(std::string(room.data()) == "no");
+  CHECK(give_text(VBD_E_IO, "nowhere", nullptr) == VBD_E_IO);
 }
