@@ -107,6 +107,53 @@ while True:
         self.assert_nothing_left()
 
 
+class Lockless(Live):
+    """A hypervisor that opens the images itself, and is not as good as the word of its profile."""
+
+    profile = """\
+summary: a script that promises to lock its images
+dialect: qemu
+quote: shell-args
+device_disk: "file={node},format=raw"
+disk: "{disk}"
+disk_separator: "\\n"
+defaults: {memory: "64"}
+config: |
+  memory={memory}
+  {disks}
+commands:
+  guest: process
+  opens_files: true
+  locks_images: true
+  start: [%s, "{arguments}"]
+"""
+    guest_script = """\
+#!/usr/bin/python3
+import fcntl, os, signal, struct, sys
+here = os.path.dirname(os.path.abspath(__file__))
+for word in sys.argv[1:]:
+    if word.startswith("file="):
+        fd = os.open(word[5:].split(",")[0], os.O_RDWR)
+        if os.path.exists(here + "/honest"):
+            for begin, length in ((100, 3), (201, 1), (203, 1)):
+                lock = struct.pack("hhqqi4x", fcntl.F_RDLCK, 0, begin, length, 0)
+                fcntl.fcntl(fd, 37, lock)  # F_OFD_SETLK
+while True:
+    signal.pause()
+"""
+
+    def add(self):
+        self.vbd("instance", "add", "-t", "file:driver=blktap", "--disk", "0:size=1M", "--no-start", "web1")
+
+    def test_a_guest_that_has_opened_an_image_without_a_lock_is_ended(self):
+        self.add()
+        line = self.fails(4, "image.in_use", "instance", "start", "web1")
+        self.assertIn("has opened it without a lock", line)
+        self.assertEqual(self.states(), {"web1": ("stopped", None)})
+        self.assertEqual(self.guests(), [])
+        self.assert_nothing_left()
+
+
 class Script(Live):
     """An operator's own profile."""
 
