@@ -21,6 +21,13 @@ Error Error::with_hint(std::string hint) const {
   return copy;
 }
 
+Error Error::rephrase(std::string message, std::string_view next) const {
+  Error copy = *this;
+  copy.message_ = std::move(message);
+  if (!next.empty()) copy.hint_ += copy.hint_.empty() ? std::string(next) : "; " + std::string(next);
+  return copy;
+}
+
 Error system_error(const ErrorKind &kind, std::string_view what, int error_number) {
   return {kind, std::string(what) + ": " + std::generic_category().message(error_number)};
 }

@@ -31,6 +31,9 @@ class Error {
   /// The same error with "where: " put in front of its message.
   [[nodiscard]] Error at(std::string_view where) const;
   [[nodiscard]] Error with_hint(std::string hint) const;
+  /// The same error in the caller's words: id, exit code and hint stay. `next`, when given, is one more step,
+  /// after those of the hint.
+  [[nodiscard]] Error rephrase(std::string message, std::string_view next = {}) const;
 
  private:
   std::string id_;  // owned: a plugin's reason code may become part of it

@@ -228,8 +228,7 @@ Result<void> forget(Disk &disk) {
     auto released = *needed ? Result<void>() : release_lease(spot_of(disk), disk.context.settings);
     // The record stays until this works, so that the next detach tries it again.
     if (!released) {
-      return Error(
-          ErrorKind{released.error().id(), released.error().exit()},
+      return released.error().rephrase(
           text::cat("the device is gone, but the lease could not be given up: ", released.error().message()),
           "detach again when that is mended; until then other nodes are kept away");
     }

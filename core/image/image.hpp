@@ -20,6 +20,8 @@ namespace vbd::image {
 inline constexpr ErrorKind kWrongFiletype{"image.wrong_filetype", Exit::refused};
 inline constexpr ErrorKind kReference{"image.reference", Exit::refused};
 inline constexpr ErrorKind kBadSizeInImage{"image.bad_size", Exit::damaged};
+/// kBadSizeInImage when no disk can have so many bytes, whatever the image or its filetype says.
+[[nodiscard]] Result<void> check_disk_size(const std::string &path, std::uint64_t bytes);
 inline constexpr ErrorKind kTruncated{"image.truncated", Exit::damaged};
 inline constexpr ErrorKind kPartialView{"image.partial_view", Exit::busy};
 

@@ -79,6 +79,12 @@ Result<void> refuse_claim_of_others(plugin::Registry &registry, const Constant &
 
 }  // namespace
 
+Result<void> check_disk_size(const std::string &path, std::uint64_t bytes) {
+  if (bytes <= kMaxImageSize) return {};
+  return Error(kBadSizeInImage, text::cat(text::printable(path), ": its header says ", bytes,
+                                          " bytes, more than any disk can have"));
+}
+
 Result<ImageInfo> info(plugin::Registry &registry, const Constant &filetype, int fd,
                        const std::string &path) {
   auto plugin = registry.load(filetype);
@@ -101,10 +107,7 @@ Result<ImageInfo> info(plugin::Registry &registry, const Constant &filetype, int
   for (auto &[name, value] : facts->properties()) result.properties[name] = value;
   result.references = references_of(*facts);
   result.facts = std::move(*facts);
-  if (result.virtual_size > kMaxImageSize) {
-    return Error(kBadSizeInImage, text::cat(quoted(path), ": its header says ", result.virtual_size,
-                                            " bytes, more than any disk can have"));
-  }
+  if (auto fits = check_disk_size(path, result.virtual_size); !fits) return fits.error();
   return result;
 }
 

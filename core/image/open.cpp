@@ -162,10 +162,11 @@ Result<void> OpenImage::ask_geometry() {
   std::map<std::string, std::string> properties = plugin_.note().properties;
   for (const auto &[name, value] : facts.properties()) properties[name] = value;
   flat_ = properties["flat"] == "1";
-  if (!thrown && status == VBD_OK && size_ <= kMaxImageSize) return {};
-  return plugin::status_error(thrown || status == VBD_OK ? std::int32_t{VBD_E_INTERNAL} : status,
-                              error.read(), plugin_.note().constant,
-                              text::cat("geometry ", text::printable(path_)));
+  if (thrown || status != VBD_OK) {
+    return plugin::status_error(thrown ? std::int32_t{VBD_E_INTERNAL} : status, error.read(), constant(),
+                                text::cat("geometry ", text::printable(path_)));
+  }
+  return check_disk_size(path_, size_);
 }
 
 bool OpenImage::parallel_read() const {

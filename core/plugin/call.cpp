@@ -2,9 +2,11 @@
 #include "core/plugin/call.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstddef>
 #include <cstring>
+#include <optional>
 #include <system_error>
 
 #include "core/base/text.hpp"
@@ -59,97 +61,75 @@ int32_t put_bool(void *ctx, const char *key, int32_t value) noexcept {
   return put(ctx, key, [value] { return Facts::Value(value != 0); });
 }
 
-const ErrorKind &kind_of(int32_t status) {
-  switch (status) {
-    case VBD_E_INVAL:
-      return kInvalid;
-    case VBD_E_NOTSUP:
-      return kNotSupported;
-    case VBD_E_NOENT:
-      return sys::kNotFound;
-    case VBD_E_EXIST:
-      return sys::kExists;
-    case VBD_E_BUSY:
-      return sys::kInUse;
-    case VBD_E_PERM:
-      return sys::kPermission;
-    case VBD_E_IO:
-      return sys::kIo;
-    case VBD_E_NOSPC:
-      return sys::kNoSpace;
-    case VBD_E_CORRUPT:
-      return kDamaged;
-    case VBD_E_MISSING:
-      return sys::kHelperMissing;
-    case VBD_E_CANCELLED:
-      return kCancelled;
-    case VBD_E_TIMEOUT:
-      return sys::kHelperTimeout;
-    case VBD_E_REFERENCE:
-      return kNamesReference;
-    case VBD_E_REFUSED:
-      return kRefused;
-    default:
-      return kInternal;
-  }
-}
+/// What a status of the ABI means on our side.
+struct Meaning {
+  std::int32_t status;
+  const ErrorKind &kind;
+  std::string_view words;
+};
 
-std::string_view words_of(int32_t status) {
-  switch (status) {
-    case VBD_E_INVAL:
-      return "invalid argument";
-    case VBD_E_NOTSUP:
-      return "not supported";
-    case VBD_E_NOENT:
-      return "not there";
-    case VBD_E_EXIST:
-      return "there already";
-    case VBD_E_BUSY:
-      return "in use";
-    case VBD_E_PERM:
-      return "permission refused";
-    case VBD_E_IO:
-      return "input or output failed";
-    case VBD_E_NOSPC:
-      return "no space";
-    case VBD_E_CORRUPT:
-      return "damaged";
-    case VBD_E_MISSING:
-      return "a helper is missing";
-    case VBD_E_CANCELLED:
-      return "cancelled";
-    case VBD_E_TIMEOUT:
-      return "took too long";
-    case VBD_E_REFERENCE:
-      return "names a second file";
-    case VBD_E_REFUSED:
-      return "refused";
-    default:
-      return "internal error";
-  }
+/// Of several rows with one status, the first tells what it means; of several kinds with one exit code, the
+/// first is the status of all others that have no row. An error with `failed` and no row is VBD_E_IO.
+constexpr std::array kMeanings{
+    Meaning{VBD_E_INVAL, kInvalid, "invalid argument"},
+    Meaning{VBD_E_NOENT, sys::kNotFound, "not there"},
+    Meaning{VBD_E_BUSY, sys::kInUse, "in use"},
+    Meaning{VBD_E_EXIST, sys::kExists, "there already"},
+    Meaning{VBD_E_REFUSED, kRefused, "refused"},
+    Meaning{VBD_E_NOTSUP, kNotSupported, "not supported"},
+    Meaning{VBD_E_REFERENCE, kNamesReference, "names a second file"},
+    Meaning{VBD_E_CORRUPT, kDamaged, "damaged"},
+    Meaning{VBD_E_IO, sys::kIo, "input or output failed"},
+    Meaning{VBD_E_PERM, sys::kPermission, "permission refused"},
+    Meaning{VBD_E_NOSPC, sys::kNoSpace, "no space"},
+    Meaning{VBD_E_NOSPC, sys::kFileTooLarge, "no space"},
+    Meaning{VBD_E_MISSING, sys::kHelperMissing, "a helper is missing"},
+    Meaning{VBD_E_TIMEOUT, sys::kHelperTimeout, "took too long"},
+    Meaning{VBD_E_CANCELLED, kCancelled, "cancelled"},
+    Meaning{VBD_E_INTERNAL, kInternal, "internal error"},
+};
+
+/// A status that no header of ours has is an internal error of its plugin.
+const Meaning &meaning_of(std::int32_t status) {
+  const auto same = [status](const Meaning &row) { return row.status == status; };
+  const auto *found = std::find_if(kMeanings.begin(), kMeanings.end(), same);
+  return found == kMeanings.end() ? kMeanings.back() : *found;
 }
 
 /// The status for an error of ours that goes to a plugin.
-int32_t status_of(const Error &error) {
-  if (error.is(sys::kHelperMissing)) return VBD_E_MISSING;
-  if (error.is(sys::kHelperTimeout)) return VBD_E_TIMEOUT;
-  if (error.is(sys::kNoSpace) || error.is(sys::kFileTooLarge)) return VBD_E_NOSPC;
-  if (error.is(sys::kPermission)) return VBD_E_PERM;
-  if (error.is(sys::kExists)) return VBD_E_EXIST;
-  switch (error.exit()) {
-    case Exit::usage:
-      return VBD_E_INVAL;
-    case Exit::not_found:
-      return VBD_E_NOENT;
-    case Exit::busy:
-      return VBD_E_BUSY;
-    case Exit::refused:
-      return VBD_E_REFUSED;
-    case Exit::damaged:
-      return VBD_E_CORRUPT;
-    default:
-      return VBD_E_IO;
+std::int32_t status_of(const Error &error) {
+  const auto same = [&](const Meaning &row) { return error.is(row.kind); };
+  const auto like = [&](const Meaning &row) { return error.exit() == row.kind.exit; };
+  const auto *found = std::find_if(kMeanings.begin(), kMeanings.end(), same);
+  if (found == kMeanings.end()) found = std::find_if(kMeanings.begin(), kMeanings.end(), like);
+  return found == kMeanings.end() ? std::int32_t{VBD_E_IO} : found->status;
+}
+
+/// The last error of the host's that a plugin was given on this thread, and where: what comes back is most
+/// often that one, and the ABI has no room for its id and its hint.
+struct Given {
+  const vbd_error *to = nullptr;
+  std::optional<Error> error;
+};
+thread_local Given last_given;
+
+void remember(const Error &error, const vbd_error *to) noexcept {
+  last_given.to = nullptr;
+  try {
+    last_given.error = error;
+    last_given.to = to;
+  } catch (...) {  // then the plugin's words have to do
   }
+}
+
+/// The host's own error, when `error` is that one on its way back: untouched but for words in front.
+const Error *own_error(std::int32_t status, const vbd_error &error) {
+  if (last_given.to != &error || !last_given.error || error.msg == nullptr || error.reason != nullptr)
+    return nullptr;
+  if (status != status_of(*last_given.error)) return nullptr;
+  const std::string_view words = last_given.error->message();
+  if (words.empty() || words.size() >= error.msg_cap) return nullptr;
+  return std::string_view(error.msg).ends_with(words) ? &*last_given.error : nullptr;
 }
 
 }  // namespace
@@ -186,6 +166,7 @@ RawRequest::RawRequest(const Request &request)
 }
 
 ErrorBuffer::ErrorBuffer() {
+  if (last_given.to == &error_) last_given.to = nullptr;  // of an earlier call, whose buffer lay here
   error_.size = sizeof error_;
   error_.msg = text_.data();
   error_.msg_cap = static_cast<uint32_t>(text_.size());
@@ -217,21 +198,25 @@ int32_t give_text(int32_t status, std::string_view text, vbd_error *to) noexcept
 }
 
 int32_t give_error(const Error &error, vbd_error *to) noexcept {
+  remember(error, to);
   return give_text(status_of(error), error.message(), to);
 }
 
 Error status_error(int32_t status, const vbd_error &error, const std::string &plugin,
                    const std::string &what) {
   std::string why = error.msg == nullptr ? std::string() : text::printable(error.msg);
-  if (why.empty()) why = words_of(status);
+  if (why.empty()) why = meaning_of(status).words;
   if (error.sys_errno > 0) {
     const std::string system = std::generic_category().message(error.sys_errno);
     if (why.find(system) == std::string::npos) why += text::cat(": ", system);
   }
   if (status >= 0 || status < VBD_E_REFUSED) why += text::cat(" (status ", status, ")");
-  const ErrorKind &kind = error.sys_errno == EFBIG ? sys::kFileTooLarge : kind_of(status);
+  const std::string message = text::cat(plugin, ": ", text::printable(what), ": ", why);
+  if (const Error *own = own_error(status, error)) return own->rephrase(message);
+  const bool too_large = error.sys_errno == EFBIG;
+  const ErrorKind &kind = too_large ? sys::kFileTooLarge : meaning_of(status).kind;
   const std::string_view id = is_reason(error.reason) ? std::string_view(error.reason) : kind.id;
-  return Error(ErrorKind{id, kind.exit}, text::cat(plugin, ": ", text::printable(what), ": ", why));
+  return Error(ErrorKind{id, kind.exit}, message, too_large ? sys::errno_error({}, EFBIG).hint() : "");
 }
 
 }  // namespace vbd::plugin

@@ -5,6 +5,8 @@
 #pragma once
 
 #include <array>
+#include <exception>
+#include <new>
 #include <string>
 #include <vector>
 
@@ -46,17 +48,21 @@ class ErrorBuffer {
 [[nodiscard]] vbd_sink make_sink(Facts &facts);
 
 /// For functions that the host offers to plugins: the error into the plugin's struct; returns the status for
-/// it.
+/// it. Where the plugin hands both on, status_error gives the very error again, with its id and its hint.
 [[nodiscard]] int32_t give_error(const Error &error, vbd_error *to) noexcept;
 int32_t give_text(int32_t status, std::string_view text, vbd_error *to) noexcept;
 
-/// The body of a function that the host offers: an exception (bad_alloc) becomes a status.
+/// The body of a function that the host offers: an exception becomes a status that says which.
 template <class Body>
 int32_t shielded(vbd_error *err, Body &&body) noexcept {
   try {
     return body();
-  } catch (...) {
+  } catch (const std::bad_alloc &) {
     return give_text(VBD_E_INTERNAL, "the host is out of memory", err);
+  } catch (const std::exception &caught) {
+    return give_text(VBD_E_INTERNAL, caught.what(), err);
+  } catch (...) {
+    return give_text(VBD_E_INTERNAL, "the host threw an exception", err);
   }
 }
 

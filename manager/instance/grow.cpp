@@ -187,10 +187,10 @@ Result<void> show_growth(const Manager &manager, const Goal &goal, const DiskRec
   if (goal.how == Goal::How::device) shown = device::refresh(context_of(manager), goal.id);
   if (shown && goal.guest) shown = tell_size(manager, *goal.guest, disk, goal.to);
   if (shown) return {};
-  return Error(ErrorKind{shown.error().id(), shown.error().exit()},
-               cat("the image has ", goal.to, " bytes now, ", goal.guest ? "its guest" : "its device",
-                   " does not see them: ", shown.error().message()),
-               "the same command with --absolute and that size tries again");
+  return shown.error().rephrase(
+      cat("the image has ", goal.to, " bytes now, ", goal.guest ? "its guest" : "its device",
+          " does not see them: ", shown.error().message()),
+      "the same command with --absolute and that size tries again");
 }
 
 OperationRecord operation_of(const GrowSpec &spec, const Goal &goal, const DiskRecord &disk) {

@@ -80,10 +80,10 @@ Result<Plan> stop_lost(const Manager &manager, const StopSpec &spec, const Error
       status->there() ? bring_down(manager, *guest, *status, spec) : destroy(manager, *guest, guest->uuid);
   if (down) down = drop_guest(manager.settings, guest->uuid);
   if (!down) return down.error();
-  return Error(ErrorKind{why.id(), why.exit()},
-               cat("instance ", spec.name, ": its guest is ended, but ", why.message()),
-               cat("'vbd instance stop ", spec.name,
-                   "' again when its storage is back; 'vbd cluster verify --repair' takes its disks back"));
+  return why.rephrase(
+      cat("instance ", spec.name, ": its guest is ended, but ", why.message()),
+      cat("'vbd instance stop ", spec.name,
+          "' again when its storage is back; 'vbd cluster verify --repair' takes its disks back"));
 }
 
 bool is_lost(const Error &error) {
@@ -128,9 +128,9 @@ Result<Plan> do_stop(const Manager &manager, const StopSpec &spec, bool dry_run)
   }
   if (auto cleared = clear(manager, *work, wanted); !cleared) {
     if (begun || cleared.error().is(device::kLostWrites)) return cleared.error();
-    return Error(ErrorKind{cleared.error().id(), cleared.error().exit()},
-                 cat("instance ", spec.name, ": its guest is ended, but ", cleared.error().message()),
-                 cat("mend that, then run 'vbd instance stop ", spec.name, "' again"));
+    return cleared.error().rephrase(
+        cat("instance ", spec.name, ": its guest is ended, but ", cleared.error().message()),
+        cat("mend that, then run 'vbd instance stop ", spec.name, "' again"));
   }
   return Plan{cat("stop ", spec.name)};
 }

@@ -3,11 +3,29 @@
 """An image that is no longer as large as its instance says: every verb that uses a disk refuses it."""
 
 import os
+import shutil
+import tempfile
 
 import support
 from support import MiB
 from test_instance_disks import Disks
 from test_live import Live
+
+
+class TooLarge(support.Sandbox):
+    def test_a_size_over_2_to_63_is_no_internal_error(self):
+        directory = tempfile.mkdtemp(prefix="vbdkit-test.", dir="/dev/shm")
+        self.addCleanup(shutil.rmtree, directory)
+        path = os.path.join(directory, "image")
+        with open(path, "wb") as f:
+            try:
+                f.truncate(2**63 - 1)
+            except OSError as e:
+                support.skip(self.id(), f"no filesystem with so large files: {e}")
+        for verb in ("info", "map", "digest", "check"):
+            with self.subTest(verb):
+                error = self.fails(6, "image.bad_size", "image", verb, "--filetype", "raw", path)
+                self.assertIn(str(2**63 - 1), error)
 
 
 class Truncated(Disks):

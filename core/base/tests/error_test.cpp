@@ -39,6 +39,17 @@ TEST_CASE("at and with_hint make changed copies") {
   CHECK(error.hint() == "old");
 }
 
+TEST_CASE("an error that is rephrased keeps id, exit code and hint") {
+  const Error error{kLost, "gone", "look again"};
+  const Error told = error.rephrase("the guest is ended, but gone");
+  CHECK(told.is(kLost));
+  CHECK(told.exit() == Exit::not_found);
+  CHECK(told.message() == "the guest is ended, but gone");
+  CHECK(told.hint() == "look again");
+  CHECK(error.rephrase("x", "then stop again").hint() == "look again; then stop again");
+  CHECK(Error(kLost, "gone").rephrase("x", "stop again").hint() == "stop again");
+}
+
 TEST_CASE("system_error ends with errno's text") {
   CHECK(system_error(kLost, "open /p", ENOENT).message() == "open /p: No such file or directory");
 }

@@ -3,7 +3,10 @@
 #include <doctest/doctest.h>
 
 #include <array>
+#include <cerrno>
 #include <cstring>
+#include <new>
+#include <stdexcept>
 
 #include "core/plugin/call.hpp"
 #include "core/plugin/registry.hpp"
@@ -220,4 +223,46 @@ TEST_CASE("a message of ours is cut to the plugin's room, and ended") {
   CHECK(give_text(VBD_E_IO, "nothing", &error) == VBD_E_IO);
   CHECK(std::string(room.data()) == "no");
   CHECK(give_text(VBD_E_IO, "nowhere", nullptr) == VBD_E_IO);
+}
+
+TEST_CASE("an error of the host's that passes through a plugin keeps its id and its hint") {
+  Services services;
+  REQUIRE_SERVICES(services);
+  constexpr ErrorKind kOwn{"record.full", Exit::busy};
+  CallContext context;
+  context.put_state = [&](const std::string &, const std::string *) -> Result<void> {
+    return Error(kOwn, "the record can't be written", "make room");
+  };
+  const auto passed = services.ask("state", &context);
+  REQUIRE_FALSE(passed.ok());
+  CHECK(passed.error().is(kOwn));
+  CHECK(passed.error().exit() == Exit::busy);
+  CHECK(passed.error().hint() == "make room");
+  CHECK(passed.error().message() == "FD_SERVICES: query /img/sda: the record can't be written");
+  const auto own = services.ask("bare", &context);  // the next call's error is the plugin's own
+  CHECK(own.error().is(sys::kInUse));
+  CHECK(own.error().hint().empty());
+}
+
+TEST_CASE("an exception in the host is named as what it is") {
+  Services services;
+  REQUIRE_SERVICES(services);
+  CallContext context;
+  context.put_state = [](const std::string &, const std::string *) -> Result<void> {
+    throw std::runtime_error("no such thing");
+  };
+  CHECK(services.ask("state", &context).error().message() == "FD_SERVICES: query /img/sda: no such thing");
+  context.put_state = [](const std::string &, const std::string *) -> Result<void> {
+    throw std::bad_alloc();
+  };
+  CHECK(services.ask("state", &context).error().message() ==
+        "FD_SERVICES: query /img/sda: the host is out of memory");
+}
+
+TEST_CASE("a file that would be too large is told so, with a hint") {
+  vbd_error error{};
+  error.sys_errno = EFBIG;
+  const Error made = status_error(VBD_E_NOSPC, error, "FT_X", "create");
+  CHECK(made.id() == "io.file_size_limit");
+  CHECK(made.hint().find("ulimit -f") != std::string::npos);
 }
