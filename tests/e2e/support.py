@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 
 PREFIX = os.environ.get("VBD_PREFIX", "")
@@ -48,6 +49,34 @@ def loop_list():
     return found
 
 
+class Leftovers:
+    """What a test program leaves of its sandboxes: each knows its loop devices, mounts and processes by the sandbox's
+    path. Those that a clean-up had to end are no leaks of the tests; those that outlive it are."""
+
+    sandboxes = []
+    nodes = set()  # loop devices that were seen on files of ours: one whose file has died is bound to "/"
+
+    @classmethod
+    def seen(cls):
+        ours = tuple(cls.sandboxes)
+        if not ours:
+            return []
+        found = [f"directory {path}" for path in ours if os.path.exists(path)]
+        found += [f"loop device {node} on {path}" for node, path in loop_list()
+                  if path.startswith(ours) or (path == "/" and node in cls.nodes)]
+        with open("/proc/self/mounts") as f:
+            found += [f"mount {line.split()[1]}" for line in f if line.split()[1].startswith(ours)]
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                with open(f"/proc/{pid}/cmdline", "rb") as f:
+                    words = f.read().decode(errors="replace")
+            except OSError:
+                continue
+            if int(pid) != os.getpid() and any(path in words for path in ours):
+                found.append(f"process {pid}: {words.replace(chr(0), ' ')[:200]}")
+        return found
+
+
 class Sandbox(unittest.TestCase):
     """self.dir with storage/, state/, run/ and a configuration file that names them."""
 
@@ -62,6 +91,7 @@ class Sandbox(unittest.TestCase):
         base = "/var/lib" if os.geteuid() == 0 else os.path.expanduser("~")
         self.dir = tempfile.mkdtemp(prefix="vbdkit-test.", dir=base)
         os.chmod(self.dir, 0o755)
+        Leftovers.sandboxes.append(self.dir)
         self.addCleanup(self._clean)
         self.storage = os.path.join(self.dir, "storage")
         self.state = os.path.join(self.dir, "state")
@@ -110,7 +140,8 @@ class Sandbox(unittest.TestCase):
         return f'[{driver}, {filetype}, "{path}"]'
 
     def snapshot(self, top=None):
-        """{path: (type, size, mtime, content hash)} of everything below: to show that nothing changed."""
+        """{path: (mode, size, content hash)} of everything below: to show that nothing changed. Files of 64 MiB and
+        more are not read."""
         import hashlib
         seen = {}
         for folder, names, leaves in os.walk(top or self.dir):
@@ -163,6 +194,7 @@ class Sandbox(unittest.TestCase):
         self.assertEqual(self.our_processes(), [])
 
     def _clean(self):
+        Leftovers.nodes.update(node for node, _ in self.our_loops())
         for target in reversed(self.our_mounts()):
             run("umount", target)
         for node, _ in self.our_loops():
@@ -180,4 +212,14 @@ class Sandbox(unittest.TestCase):
 
 
 def main():
-    unittest.main(verbosity=1)
+    """Runs the tests, and fails when they left something behind."""
+    program = unittest.main(verbosity=1, exit=False)
+    left = Leftovers.seen()
+    for _ in range(20):  # a process that was killed ends, a lazy unmount comes through
+        if not left:
+            break
+        time.sleep(0.1)
+        left = Leftovers.seen()
+    for line in left:
+        print(f"LEFT BEHIND: {line}", file=sys.stderr)
+    sys.exit(0 if program.result.wasSuccessful() and not left else 1)

@@ -5,7 +5,6 @@ read: the target is whole or absent, the source as it was."""
 
 import os
 import subprocess
-import unittest
 
 import support
 from support import MiB
@@ -92,4 +91,4 @@ class RefusedCopy(Copying):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    support.main()
