@@ -97,13 +97,6 @@ Plan describe(const Manager &manager, const InstanceRecord &record, const Export
   return lines;
 }
 
-std::string ganeti_hypervisor(const config::Settings &settings, const InstanceRecord &record) {
-  const auto type = record.hypervisor.find("type");
-  const std::string name = hypervisor::short_name(settings.hypervisor);
-  if (name == "xen") return type != record.hypervisor.end() && type->second == "hvm" ? "xen-hvm" : "xen-pvm";
-  return name == "qemu" ? "kvm" : name;
-}
-
 /// MiB; 0 where it is no number of them.
 std::uint64_t number_of(const TextMap &map, const std::string &key) {
   const auto found = map.find(key);
@@ -122,7 +115,7 @@ Description describe_export(const Manager &manager, const InstanceRecord &record
   out.source = manager.settings.node;
   out.name = record.name;
   out.os = record.os;
-  out.hypervisor = ganeti_hypervisor(manager.settings, record);
+  out.hypervisor = hypervisor::outside_name(manager.settings.hypervisor, record.hypervisor);
   out.memory = std::max(number_of(record.backend, "maxmem"), number_of(record.backend, "memory"));
   out.vcpus = number_of(record.backend, "vcpus");
   out.backend = record.backend;

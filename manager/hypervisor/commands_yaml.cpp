@@ -2,6 +2,7 @@
 #include "manager/hypervisor/commands_yaml.hpp"
 
 #include "core/base/text.hpp"
+#include "manager/hypervisor/guest.hpp"
 
 namespace vbd::hypervisor {
 
@@ -101,8 +102,7 @@ Result<void> read_states(const config::Node &node, Commands &commands) {
   auto states = config::as_text_map(*found);
   if (!states) return states.error();
   for (const auto &[word, meaning] : *states) {
-    const std::string state = meaning.substr(0, meaning.find(':'));
-    if (state != "running" && state != "paused" && state != "stopped" && state != "error") {
+    if (!GuestStatus::of_word(meaning.substr(0, meaning.find(':')))) {
       return bad(*found,
                  cat("states: ", text::printable(word),
                      ": expected running, paused, stopped or error, perhaps with a colon and a reason"));

@@ -140,17 +140,27 @@ Result<void> start_process(Guest &guest, const Words &words, int guard) {
   return wait_up(guest);
 }
 
+/// A table that names no word for running says what the others are; one that does knows all of them.
+bool knows_all(const Commands &commands) {
+  return std::any_of(commands.states.begin(), commands.states.end(), [](const auto &entry) {
+    return GuestStatus::of_word(entry.second.substr(0, entry.second.find(':'))) ==
+           GuestStatus::State::running;
+  });
+}
+
 GuestStatus judge(const Commands &commands, const std::string &word) {
   GuestStatus status;
   status.state = GuestStatus::State::running;
   const auto found = commands.states.find(word);
-  if (found == commands.states.end()) return status;
+  if (found == commands.states.end()) {
+    if (!knows_all(commands)) return status;
+    status.state = GuestStatus::State::error;
+    status.reason = cat("the hypervisor calls its state '", text::printable(word),
+                        "', which the profile's states don't name");
+    return status;
+  }
   const std::size_t colon = found->second.find(':');
-  const std::string state = found->second.substr(0, colon);
-  status.state = state == "error"     ? GuestStatus::State::error
-                 : state == "paused"  ? GuestStatus::State::paused
-                 : state == "stopped" ? GuestStatus::State::stopped
-                                      : GuestStatus::State::running;
+  status.state = GuestStatus::of_word(found->second.substr(0, colon)).value_or(status.state);
   if (colon != std::string::npos) {
     status.reason =
         found->second.substr(std::min(found->second.find_first_not_of(' ', colon + 1), found->second.size()));
@@ -202,6 +212,13 @@ Result<void> run_program(const Guest &guest, const Words &words, Values values) 
 }
 
 }  // namespace
+
+std::optional<GuestStatus::State> GuestStatus::of_word(std::string_view word) {
+  for (const auto &[known, state] : kWords) {
+    if (known == word) return state;
+  }
+  return std::nullopt;
+}
 
 Result<void> check_present(const Profile &profile) {
   if (profile.commands.kind == Commands::Kind::none) return cannot_run(profile);

@@ -3,10 +3,13 @@
 // vectors of the profile. Not thread-safe.
 #pragma once
 
+#include <array>
 #include <chrono>
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "core/base/result.hpp"
@@ -38,6 +41,12 @@ struct Guest {
 /// What the hypervisor says.
 struct GuestStatus {
   enum class State { absent, running, paused, stopped, error };
+  /// The words of all but absent, as a profile's `states` write them.
+  static constexpr std::array<std::pair<std::string_view, State>, 4> kWords{{{"running", State::running},
+                                                                             {"paused", State::paused},
+                                                                             {"stopped", State::stopped},
+                                                                             {"error", State::error}}};
+  [[nodiscard]] static std::optional<State> of_word(std::string_view word);
   State state = State::absent;
   std::string reason;
   std::string id, uuid;  ///< of a toolstack's, where its list has them

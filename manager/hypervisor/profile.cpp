@@ -6,6 +6,7 @@
 #include "core/base/text.hpp"
 #include "core/config/yaml.hpp"
 #include "core/model/instance_record.hpp"
+#include "core/sys/components.hpp"
 #include "core/sys/files.hpp"
 #include "core/sys/trusted.hpp"
 #include "manager/hypervisor/commands_yaml.hpp"
@@ -27,7 +28,7 @@ const std::vector<std::string> kKeys = {"summary",     "dialect",       "vdev_pr
 std::vector<std::string> installed(const std::vector<std::string> &directories) {
   std::set<std::string> names;
   for (const auto &directory : directories) {
-    auto opened = sys::open_parent(directory + "/x");
+    auto opened = sys::open_directory(directory);
     if (!opened) continue;
     auto entries = sys::list_dir(opened->get());
     if (!entries) continue;
@@ -170,6 +171,15 @@ std::string short_name(const std::string &configured) {
   constexpr std::string_view kEnding = ".yaml";
   if (name.size() < configured.size() && name.ends_with(kEnding)) name.resize(name.size() - kEnding.size());
   return name;
+}
+
+std::string outside_name(const std::string &configured,
+                         const std::map<std::string, std::string> &parameters) {
+  const std::string name = short_name(configured);
+  if (name == "qemu") return "kvm";
+  if (name != "xen") return name;
+  const auto type = parameters.find("type");
+  return type != parameters.end() && type->second == "hvm" ? "xen-hvm" : "xen-pvm";
 }
 
 }  // namespace vbd::hypervisor

@@ -85,6 +85,11 @@ struct Profile {
 /// "qemu" of "qemu" and of "/etc/vbdkit/hypervisors/qemu.yaml".
 [[nodiscard]] std::string short_name(const std::string &configured);
 
+/// What Ganeti, and with it guest OS definitions, call the configured hypervisor: "xen-pvm", "xen-hvm",
+/// "kvm"; any other by its own name.
+[[nodiscard]] std::string outside_name(const std::string &configured,
+                                       const std::map<std::string, std::string> &parameters);
+
 /// What -B and -H may set: the template's parameters and those with a default.
 [[nodiscard]] std::set<std::string> parameter_names(const Profile &profile);
 /// kBadParameter suggests the nearest name. `where` begins the error ("-B").

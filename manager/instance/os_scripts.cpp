@@ -16,15 +16,6 @@ std::string holder_of(const InstanceRecord &record) {
   return cat("instance:", record.name);
 }
 
-/// The names that definitions know: those of Ganeti's hypervisors.
-std::string hypervisor_name(const std::string &profile,
-                            const std::map<std::string, std::string> &parameters) {
-  if (profile == "qemu") return "kvm";
-  if (profile != "xen") return profile;
-  const auto type = parameters.find("type");
-  return type != parameters.end() && type->second == "hvm" ? "xen-hvm" : "xen-pvm";
-}
-
 bool is_backend(const std::string &name) {
   return name == "memory" || name == "maxmem" || name == "minmem" || name == "vcpus";
 }
@@ -79,8 +70,7 @@ Result<os::Guest> describe_guest(const Manager &manager, const InstanceRecord &r
     auto &to = is_backend(name) ? guest.backend_parameters : guest.hypervisor_parameters;
     if (!record.backend.contains(name) && !record.hypervisor.contains(name)) to[name] = value;
   }
-  guest.hypervisor =
-      hypervisor_name(hypervisor::short_name(manager.settings.hypervisor), guest.hypervisor_parameters);
+  guest.hypervisor = hypervisor::outside_name(manager.settings.hypervisor, guest.hypervisor_parameters);
   return guest;
 }
 

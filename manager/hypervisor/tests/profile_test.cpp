@@ -200,3 +200,16 @@ TEST_CASE("a guest OS's parameter with a slash may name a file of the host") {
       {{"image", "file:///etc/shadow"}, {"release", "bookworm"}, {"size", "2"}}, {{"size", "3"}});
   CHECK(taken == Parameters{{"release", "bookworm"}, {"size", "3"}});
 }
+
+TEST_CASE("what Ganeti calls the configured hypervisor") {
+  CHECK(outside_name("xen", {}) == "xen-pvm");
+  CHECK(outside_name("xen", {{"type", "hvm"}}) == "xen-hvm");
+  CHECK(outside_name("/etc/vbdkit/hypervisors/qemu.yaml", {}) == "kvm");
+  CHECK(outside_name("bhyve", {}) == "bhyve");
+}
+
+TEST_CASE("the words for a guest's state, and no others") {
+  for (const auto &[word, state] : GuestStatus::kWords) CHECK(GuestStatus::of_word(word) == state);
+  CHECK_FALSE(GuestStatus::of_word("absent"));
+  CHECK_FALSE(GuestStatus::of_word(""));
+}

@@ -181,7 +181,10 @@ TEST_CASE("xl: what it says of a guest") {
       {"------", {State::running, ""}},
       {"--p---", {State::running, "paused"}},
       {"---s--", {State::stopped, "the guest powered itself off"}},
-      {"----c-", {State::error, "the guest crashed"}}};
+      {"----c-", {State::error, "the guest crashed"}},
+      // A word that the profile doesn't know was taken for running.
+      {"-----d",
+       {State::error, "the hypervisor calls its state '-----d', which the profile's states don't name"}}};
   for (const auto &[word, meaning] : said) {
     host.answers(host.domain(word));
     const Entry entry = host.seen();
