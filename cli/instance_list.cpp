@@ -21,11 +21,9 @@ namespace {
 
 using Words = std::vector<std::string>;
 
-constexpr std::string_view kStates = "running,stopped,error,unreachable,foreign,interrupted";
-
 Result<Words> wanted_states(const Arguments &arguments) {
   Words states;
-  const Words known = text::split(kStates, ',');
+  const Words known(instance::kStateWords.begin(), instance::kStateWords.end());
   for (const std::string &given : arguments.values("state")) {
     for (std::string &state : text::split(given, ',')) {
       if (std::find(known.begin(), known.end(), state) == known.end()) {

@@ -1,12 +1,10 @@
 // SPDX-License-Identifier: MIT
 #include "core/base/text.hpp"
 #include "core/device/disk.hpp"
+#include "core/sys/children.hpp"
 
 namespace vbd::device {
 namespace {
-
-/// A command that is at work on the disk is waited for this long.
-constexpr std::chrono::milliseconds kQueryPatience{2000};
 
 Status to_status(Disk &disk, const Observed &observed) {
   Status status;
@@ -47,7 +45,7 @@ Result<Status> query(const Context &context, const LogicalId &id, bool locked) {
   if (!disk) return disk.error();
   if (locked || !disk->record || disk->record->phase == Record::Phase::attached) return status_of(*disk);
   // Somebody is at work, or was killed: under the lock it is seen which.
-  auto lock = lock_place(context, disk->place, kQueryPatience);
+  auto lock = lock_place(context, disk->place, sys::kStoragePatience);
   auto again = open_for_others(context, id, false);
   if (!again) return again.error();
   return status_of(*again);

@@ -12,6 +12,9 @@
 
 namespace vbd::sys {
 
+/// How long a storage may take to answer before it counts as dead.
+inline constexpr std::chrono::milliseconds kStoragePatience{2000};
+
 /// Item -> answer, in a child.
 using ChildTask = std::function<std::string(std::size_t item)>;
 

@@ -73,15 +73,6 @@ Error misfit(const Words &answer) {
   return {kPlayback, text::cat("the recorded answer \"", to_line(answer), "\" does not fit the request")};
 }
 
-/// The recorded error, or a misfit.
-Error to_error(const Words &answer) {
-  int exit_code = 0;
-  if (answer.size() != 5 || answer[0] != "error" || !number(answer[2], exit_code) || exit_code < 1 ||
-      exit_code > 6)
-    return misfit(answer);
-  return {ErrorKind{answer[1], static_cast<Exit>(exit_code)}, answer[3], answer[4]};
-}
-
 void add_fds(Words &words, const std::vector<FdMap> &fds) {
   for (const FdMap &map : fds) words.push_back(text::cat("fd=", map.child_fd));
 }
@@ -183,6 +174,14 @@ Words alive_answer(bool alive) {
 
 Words stop_answer(const Result<void> &result) {
   return result ? Words{"done"} : error_answer(result.error());
+}
+
+Error to_error(const Words &answer) {
+  int exit_code = 0;
+  if (answer.size() != 5 || answer[0] != "error" || !number(answer[2], exit_code) || exit_code < 1 ||
+      exit_code > 6)
+    return misfit(answer);
+  return {ErrorKind{answer[1], static_cast<Exit>(exit_code)}, answer[3], answer[4]};
 }
 
 Result<RunResult> to_run(const Words &answer) {

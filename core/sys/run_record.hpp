@@ -39,5 +39,7 @@ struct Exchange {
 [[nodiscard]] Result<Process> to_process(const Words &answer);
 [[nodiscard]] Result<bool> to_alive(const Words &answer);
 [[nodiscard]] Result<void> to_stop(const Words &answer);
+/// What error_answer() made words of; kPlayback for any others.
+[[nodiscard]] Error to_error(const Words &answer);
 
 }  // namespace vbd::sys::record

@@ -43,20 +43,16 @@ std::string foreign_reason(const config::Pointer &pointer, const InstanceRecord 
 }
 
 Entry judge(const config::Pointer &pointer, const FileText &file) {
-  switch (file.outcome) {
-    case FileText::Outcome::hung:
-      return entry_of(pointer, State::unreachable, cat(pointer.directory, ": no answer within 2 s"));
-    case FileText::Outcome::missing: {
-      Entry entry = entry_of(pointer, State::unreachable, cat(file.text, "; is its storage mounted?"));
-      entry.missing = true;
-      return entry;
-    }
-    case FileText::Outcome::failed:
-      return entry_of(pointer, State::error, file.text);
-    case FileText::Outcome::read:
-      break;
+  if (!file) return entry_of(pointer, State::unreachable, cat(pointer.directory, ": no answer within 2 s"));
+  const Result<std::string> &text = *file;
+  if (!text && text.error().is(sys::kNotFound)) {
+    Entry entry =
+        entry_of(pointer, State::unreachable, cat(text.error().message(), "; is its storage mounted?"));
+    entry.missing = true;
+    return entry;
   }
-  auto record = config::parse_instance(file.text, cat(pointer.directory, "/", kInstanceFile));
+  if (!text) return entry_of(pointer, State::error, text.error().message());
+  auto record = config::parse_instance(*text, cat(pointer.directory, "/", kInstanceFile));
   if (!record) return entry_of(pointer, State::error, record.error().message());
   Entry entry;
   entry.record = *record;
@@ -90,24 +86,6 @@ bool is_being_renamed(const InstanceRecord &record, const std::string &name, con
     return found != details.end() && found->second == value;
   };
   return (is("from", name) || is("to", name)) && (is("from_directory", path) || is("to_directory", path));
-}
-
-const char *state_text(State state) {
-  switch (state) {
-    case State::running:
-      return "running";
-    case State::stopped:
-      return "stopped";
-    case State::error:
-      return "error";
-    case State::unreachable:
-      return "unreachable";
-    case State::foreign:
-      return "foreign";
-    case State::interrupted:
-      return "interrupted";
-  }
-  return "error";
 }
 
 Result<sys::Fd> Catalog::open_names() const {

@@ -6,6 +6,7 @@
 // processes.
 #pragma once
 
+#include <array>
 #include <functional>
 #include <optional>
 #include <set>
@@ -35,7 +36,12 @@ inline constexpr std::size_t kInstanceFileLimit = 1u << 20;
 
 /// running and error come with a hypervisor that can be asked; error also means an unreadable instance.yaml.
 enum class State { running, stopped, error, unreachable, foreign, interrupted };
-[[nodiscard]] const char *state_text(State state);
+/// Their words, in that order.
+inline constexpr std::array<const char *, 6> kStateWords = {"running",     "stopped", "error",
+                                                            "unreachable", "foreign", "interrupted"};
+[[nodiscard]] inline const char *state_text(State state) {
+  return kStateWords.at(static_cast<std::size_t>(state));
+}
 
 struct Entry {
   State state = State::stopped;

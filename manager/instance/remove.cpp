@@ -86,8 +86,8 @@ Result<void> for_name(const config::Settings &settings, const std::vector<std::s
                       const std::string &name, const Act &act) {
   const auto files = read_instance_files(settings, candidates);
   for (std::size_t i = 0; i < files.size(); ++i) {
-    if (files[i].outcome != FileText::Outcome::read) continue;
-    auto record = config::parse_instance(files[i].text, candidates[i]);
+    if (!files[i] || !*files[i]) continue;
+    auto record = config::parse_instance(**files[i], candidates[i]);
     if (!record || record->name != name) continue;
     if (Result<void> done = act(candidates[i], *record); !done) return done;
   }

@@ -2,6 +2,7 @@
 #include "manager/instance/storage.hpp"
 
 #include <algorithm>
+#include <iterator>
 
 #include "core/base/text.hpp"
 #include "core/device/lease.hpp"
@@ -9,12 +10,12 @@
 #include "core/sys/leftover.hpp"
 #include "core/sys/locks.hpp"
 #include "core/sys/name_lock.hpp"
+#include "core/sys/run_record.hpp"
 #include "manager/instance/catalog.hpp"
 
 namespace vbd::instance {
 namespace {
 
-constexpr std::chrono::milliseconds kPatience{2000};
 /// For a whole tree whose top answers; one with very many instances on a slow server takes a while.
 constexpr std::chrono::minutes kWalkPatience{2};
 constexpr unsigned kDepth = 5;
@@ -30,13 +31,26 @@ std::string_view between(std::string_view name) {
   return name.substr(kPrefix.size(), name.size() - kPrefix.size() - kSuffix.size());
 }
 
-/// One letter for the outcome, then the text: what a child answers.
-std::string read_one(const std::vector<sys::AllowedDir> &allowed, const std::string &directory) {
+Result<std::string> read_one(const std::vector<sys::AllowedDir> &allowed, const std::string &directory) {
   auto opened = sys::open_dir_below(directory, allowed);
-  if (!opened) return (opened.error().is(sys::kNotFound) ? "m" : "f") + opened.error().message();
+  if (!opened) return opened.error();
   auto content = sys::read_file_at(opened->get(), kInstanceFile, kInstanceFileLimit);
-  if (content) return "r" + *content;
-  return (content.error().is(sys::kNotFound) ? "m" : "f") + content.error().at(directory).message();
+  return content ? content : content.error().at(directory);
+}
+
+// What a child answers is a line of words (sys::record): "content TEXT", or an error with all it has.
+constexpr const char *kContent = "content";
+
+std::string to_answer(const Result<std::string> &content) {
+  return sys::record::to_line(content ? sys::record::Words{kContent, *content}
+                                      : sys::record::error_answer(content.error()));
+}
+
+Result<std::string> from_answer(const std::string &answer) {
+  auto words = sys::record::from_line(answer);
+  if (!words) return words.error();
+  if (words->size() == 2 && words->front() == kContent) return std::move(words->back());
+  return sys::record::to_error(*words);
 }
 
 bool is_directory(int parent, const std::string &name) {
@@ -77,29 +91,40 @@ void walk(const std::string &path, const Rules &rules, unsigned depth, Walk &out
   }
 }
 
-/// A letter, the path, NUL: what a child answers.
+/// Where each kind of directory goes, and its word in a child's answer.
+struct Found {
+  std::string_view word;
+  std::vector<std::string> Walk::*paths;
+};
+constexpr Found kFound[] = {{"instance", &Walk::instances},
+                            {"leftover", &Walk::leftovers},
+                            {"lock", &Walk::locks_only},
+                            {"file", &Walk::files}};
+
+/// "instance PATH leftover PATH": what a child answers.
 std::string packed(const Walk &walk) {
-  std::string out;
-  const auto add = [&](char letter, const std::vector<std::string> &paths) {
-    for (const auto &path : paths) (out += letter).append(path).push_back('\0');
-  };
-  add('i', walk.instances);
-  add('l', walk.leftovers);
-  add('k', walk.locks_only);
-  add('f', walk.files);
-  return out;
+  sys::record::Words words;
+  for (const Found &found : kFound) {
+    for (const auto &path : walk.*found.paths) {
+      words.emplace_back(found.word);
+      words.push_back(path);
+    }
+  }
+  return sys::record::to_line(words);
 }
 
-void unpack(const std::string &answer, Walk &walk) {
-  for (std::size_t at = 0; at < answer.size();) {
-    const std::size_t end = answer.find('\0', at);
-    auto &to = answer[at] == 'i'   ? walk.instances
-               : answer[at] == 'l' ? walk.leftovers
-               : answer[at] == 'f' ? walk.files
-                                   : walk.locks_only;
-    to.push_back(answer.substr(at + 1, end - at - 1));
-    at = end + 1;
+/// False when the child's answer is none, cut short.
+bool unpack(const std::string &answer, Walk &walk) {
+  if (answer.empty()) return true;
+  auto words = sys::record::from_line(answer);
+  if (!words || words->size() % 2 != 0) return false;
+  for (std::size_t i = 0; i < words->size(); i += 2) {
+    const auto *found = std::find_if(std::begin(kFound), std::end(kFound),
+                                     [&](const Found &one) { return one.word == (*words)[i]; });
+    if (found == std::end(kFound)) return false;
+    (walk.*found->paths).push_back(std::move((*words)[i + 1]));
   }
+  return true;
 }
 
 void sort_unique(std::vector<std::string> &paths) {
@@ -125,7 +150,7 @@ std::vector<std::optional<std::string>> in_children(const std::vector<std::strin
   for (const auto &[parent, items] : by_parent) {
     if (silent == nullptr || !silent->contains(parent)) groups.push_back(items);
   }
-  auto answers = sys::run_in_children(directories.size(), groups, task, kPatience);
+  auto answers = sys::run_in_children(directories.size(), groups, task, sys::kStoragePatience);
   for (const auto &[parent, items] : by_parent) {
     const auto answered = [&](std::size_t item) { return answers[item].has_value(); };
     if (silent != nullptr && items.size() >= kMany && std::none_of(items.begin(), items.end(), answered))
@@ -143,16 +168,13 @@ const std::vector<sys::AllowedDir> &AllowedCache::of(const std::string &director
 std::vector<FileText> read_instance_files(const config::Settings &settings,
                                           const std::vector<std::string> &directories, Silent *silent) {
   AllowedCache allowed(settings);  // filled in the children only
-  const auto read = [&](std::size_t i) { return read_one(allowed.of(directories[i]), directories[i]); };
+  const auto read = [&](std::size_t i) {
+    return to_answer(read_one(allowed.of(directories[i]), directories[i]));
+  };
   const auto answers = in_children(directories, read, silent);
   std::vector<FileText> out(directories.size());
   for (std::size_t i = 0; i < answers.size(); ++i) {
-    if (!answers[i] || answers[i]->empty()) continue;
-    const char outcome = answers[i]->front();
-    out[i].outcome = outcome == 'r'   ? FileText::Outcome::read
-                     : outcome == 'm' ? FileText::Outcome::missing
-                                      : FileText::Outcome::failed;
-    out[i].text = answers[i]->substr(1);
+    if (answers[i] && !answers[i]->empty()) out[i] = from_answer(*answers[i]);
   }
   return out;
 }
@@ -171,17 +193,13 @@ Walk walk_storage(const config::Settings &settings) {
   };
   // At the greatest depth, nothing below is opened.
   const auto answering = sys::run_in_children(
-      directories.size(), each, [&](std::size_t i) { return walk_one(i, kDepth); }, kPatience);
+      directories.size(), each, [&](std::size_t i) { return walk_one(i, kDepth); }, sys::kStoragePatience);
   const auto walked = sys::run_in_children(
       directories.size(), each, [&](std::size_t i) { return answering[i] ? walk_one(i, 0) : std::string(); },
       kWalkPatience);
   Walk out;
   for (std::size_t i = 0; i < directories.size(); ++i) {
-    if (!answering[i] || !walked[i]) {
-      out.silent.push_back(directories[i]);
-    } else {
-      unpack(*walked[i], out);
-    }
+    if (!answering[i] || !walked[i] || !unpack(*walked[i], out)) out.silent.push_back(directories[i]);
   }
   sort_unique(out.instances);  // allowed directories may lie below each other
   sort_unique(out.leftovers);

@@ -41,12 +41,8 @@ class AllowedCache {
   std::map<std::string, std::vector<sys::AllowedDir>> by_parent_;
 };
 
-/// What reading DIR/instance.yaml gave.
-struct FileText {
-  enum class Outcome { read, missing, failed, hung };
-  Outcome outcome = Outcome::hung;
-  std::string text;  ///< read: the content; missing, failed: the error's message
-};
+/// What reading DIR/instance.yaml gave; nothing when its storage did not answer.
+using FileText = std::optional<Result<std::string>>;
 /// By directory, as in_children() does it.
 [[nodiscard]] std::vector<FileText> read_instance_files(const config::Settings &settings,
                                                         const std::vector<std::string> &directories,

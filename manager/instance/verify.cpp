@@ -277,11 +277,11 @@ void Verify::check_orphans(const std::vector<std::string> &directories) {
   for (std::size_t i = 0; i < directories.size(); ++i) {
     const auto &path = directories[i];
     if (known_directories_.contains(path)) continue;
-    if (files[i].outcome != FileText::Outcome::read) {
-      report(path, files[i].text.empty() ? "no answer within 2 s" : files[i].text);
+    if (!files[i] || !*files[i]) {
+      report(path, files[i] ? files[i]->error().message() : "no answer within 2 s");
       continue;
     }
-    auto record = config::parse_instance(files[i].text, cat(path, "/", kInstanceFile));
+    auto record = config::parse_instance(**files[i], cat(path, "/", kInstanceFile));
     if (record) {
       check_orphan(path, *record);
     } else {

@@ -11,8 +11,6 @@
 namespace vbd::node {
 namespace {
 
-constexpr std::chrono::milliseconds kPatience{2000};
-
 template <class T>
 std::string problem_of(const Result<T> &result) {
   return result ? std::string() : result.error().message();
@@ -50,7 +48,7 @@ void check_directories(const config::Settings &settings, std::vector<Check> &che
         if (allowed.empty()) return std::string("does not exist");
         return problem_of(sys::open_dir_below(directories[i], allowed));
       },
-      kPatience);
+      sys::kStoragePatience);
   for (std::size_t i = 0; i < directories.size(); ++i) {
     checks.push_back(
         {text::cat("directory ", directories[i]), answers[i].value_or("its storage does not answer")});

@@ -2,6 +2,7 @@
 #include "core/device/lease.hpp"
 #include "core/sys/children.hpp"
 #include "fixture.hpp"
+#include "manager/instance/storage.hpp"
 
 using namespace vbd;
 using namespace vbd::instance;
@@ -36,6 +37,26 @@ TEST_CASE("work that hangs is abandoned, and what stood behind it is done") {
   CHECK(answers[3] == "3");
   CHECK(answers[4]->size() == 200000);
   CHECK(std::chrono::steady_clock::now() - start < std::chrono::seconds(5));
+}
+
+TEST_CASE("what a child could not read keeps its error's id, and a text its bytes") {
+  Fixture f;
+  NEED_FIXTURE(f, "children's errors");
+  REQUIRE(f.add(f.spec("good", "file:", {"0:size=1"})) == "");
+  const std::string bytes("name: x\n\\ \x01\xff \n", 14);
+  test::spill(f.image("good") + "/instance.yaml", bytes);
+  fs::create_directory(f.image("empty"));
+  fs::create_directory(f.image("link"));
+  fs::create_symlink("/etc/passwd", f.image("link") + "/instance.yaml");
+  const auto files =
+      read_instance_files(f.settings, {f.image("good"), f.image("empty"), f.image("link"), "/etc"});
+  for (const auto &file : files) REQUIRE(file.has_value());
+  REQUIRE(files[0]->ok());
+  CHECK(**files[0] == bytes);
+  CHECK(files[1]->error().is(sys::kNotFound));
+  CHECK(files[2]->error().is(sys::kSymlink));
+  CHECK(files[3]->error().is(sys::kOutside));
+  CHECK_FALSE(files[3]->error().hint().empty());
 }
 
 TEST_CASE("a copied directory is foreign and never touches the original") {
