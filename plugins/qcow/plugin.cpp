@@ -59,9 +59,7 @@ int32_t on_create(void *, const vbd_request *request, vbd_sink *, vbd_error *err
     if (const Status s = check_must(request, kKnownMust, err); s != VBD_OK) return s;
     CreateOptions options;
     if (const Status s = parse_create_options(request, &options, err); s != VBD_OK) return s;
-    if (request->bytes == 0 || request->bytes > kMaxVirtualSize || request->bytes % 512 != 0)
-      return fail(err, VBD_E_INVAL, "qcow.size", 0,
-                  "the size must be a multiple of 512, from 512 to 2^63-512");
+    if (const Status s = check_bytes(request, err); s != VBD_OK) return s;
     if (const Status s = write_new_image(File(request->file), request->bytes, options, err); s != VBD_OK)
       return s;
     return options.preallocation == Preallocation::off ? Status{VBD_OK} : preallocate(request, options, err);

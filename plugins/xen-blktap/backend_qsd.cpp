@@ -4,9 +4,12 @@
 // process, lock verified, loop device; back in the reverse order. When the process dies the kernel can't tell
 // a loop device's tag any more (LOOP_GET_STATUS64 answers ENOTCONN, tried on Linux 6.18), so the device is
 // then known by its backing path. A companion of a writable one asks it to store what it holds back.
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
-#include <cinttypes>
+
+#include <algorithm>
+#include <iterator>
 
 #include "driver.hpp"
 #include "qsd_flush.hpp"
@@ -71,8 +74,7 @@ struct Parts {
 
 void find_loops(const Call &call, Parts &parts) {
   loop::FileKey file;
-  const bool known =
-      std::sscanf(call.recall(kFileKey).c_str(), "%" SCNu64 ":%" SCNu64, &file.device, &file.inode) == 2;
+  const bool known = loop::from_text(call.recall(kFileKey).c_str(), file);
   const std::string tag = call.request->tag == nullptr ? "" : call.request->tag;
   const std::string node = call.recall(kNodeKey);
   loop::Search search;
@@ -239,6 +241,22 @@ std::int32_t start(const Call &call, const QsdPlan &plan, QsdProcess &process) {
   return status != VBD_OK ? status : call.record(kStartKey, std::to_string(process.start_time));
 }
 
+/// Somebody else holds one of QEMU's bytes that stand against a program that writes, or that reads: from
+/// offset 100 on what its holder does (reads, writes, ., resizes), from 200 on what it allows nobody else.
+bool locked_elsewhere(const Call &call, bool read_only) {
+  constexpr off_t kAgainstReaders[] = {101, 103, 200}, kAgainstWriters[] = {101, 103, 200, 201, 203};
+  const auto held = [&](off_t byte) {
+    struct flock lock = {};
+    lock.l_type = F_WRLCK;
+    lock.l_whence = SEEK_SET;
+    lock.l_start = byte;
+    lock.l_len = 1;
+    return ::fcntl(call.request->image_fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
+  };
+  return read_only ? std::any_of(std::begin(kAgainstReaders), std::end(kAgainstReaders), held)
+                   : std::any_of(std::begin(kAgainstWriters), std::end(kAgainstWriters), held);
+}
+
 /// Waits until the FUSE file is there, and it is the process's.
 std::int32_t await_file(const Call &call, const QsdPlan &plan, const QsdProcess &process) {
   for (int waited = 0; waited < kWaitMs; waited += kStepMs) {
@@ -247,7 +265,7 @@ std::int32_t await_file(const Call &call, const QsdPlan &plan, const QsdProcess 
     if (::statfs(plan.fuse.c_str(), &fs) == 0 && fs.f_type == kFuseMagic) return VBD_OK;
     if (!alive(call, process)) {
       const std::string said = last_words(plan);
-      const bool locked = said.find("Failed to get") != std::string::npos;
+      const bool locked = locked_elsewhere(call, plan.read_only);
       return fail(call.err, locked ? VBD_E_BUSY : VBD_E_IO, "blktap.qsd_died", 0,
                   "%s: qemu-storage-daemon ended at once%s%s", plan.image.c_str(), said.empty() ? "" : ": ",
                   said.c_str());
@@ -275,7 +293,7 @@ std::int32_t make_loop(const Call &call, const QsdPlan &plan, Condition &made) {
       ::open(plan.fuse.c_str(), (plan.read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NOFOLLOW));
   loop::FileKey key;
   if (!file || !loop::key_of(file.get(), key)) return vbdkit::fail_errno(call.err, errno, plan.fuse.c_str());
-  std::int32_t status = call.record(kFileKey, std::to_string(key.device) + ":" + std::to_string(key.inode));
+  std::int32_t status = call.record(kFileKey, loop::to_text(key));
   if (status != VBD_OK) return status;
   loop::Device device;
   // Never direct I/O here: then writes overlap, and the FUSE export of QEMU 7.2 (mended in 2025) reads the

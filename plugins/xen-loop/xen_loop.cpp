@@ -54,8 +54,7 @@ Target find_target(const Driver &driver, const vbd_request *request) {
     target.current = FileKey{st.st_dev, st.st_ino};
   }
   const char *text = driver.state == nullptr ? nullptr : driver.state->get(driver.host->ctx, kFileKey);
-  if (text != nullptr && std::sscanf(text, "%" SCNu64 ":%" SCNu64, &key.device, &key.inode) == 2)
-    target.recorded = key;
+  if (vbdkit::loop::from_text(text, key)) target.recorded = key;
   return target;
 }
 
@@ -111,7 +110,7 @@ int32_t make_device(const Driver &driver, const FileKey &file, const vbd_request
   if (const int32_t bad = vbdkit::loop::check_file(wanted, err); bad != VBD_OK) return bad;
   if ((request->must & VBD_MUST_DRY_RUN) != 0) return VBD_OK;
   if (driver.state != nullptr) {
-    const std::string text = std::to_string(file.device) + ":" + std::to_string(file.inode);
+    const std::string text = vbdkit::loop::to_text(file);
     const int32_t put = driver.state->put(driver.host->ctx, kFileKey, text.c_str(), err);
     if (put != VBD_OK) return put;
   }

@@ -18,6 +18,8 @@
 
 #include <algorithm>
 #include <array>
+#include <cinttypes>
+#include <cstdio>
 #include <unordered_map>
 
 #include <vbdkit/detail/node_use.hpp>
@@ -28,6 +30,14 @@ struct FileKey {
   std::uint64_t device = 0, inode = 0;
   bool operator==(const FileKey &) const = default;
 };
+
+/// "DEVICE:INODE", as drivers put it into their records, and back.
+inline std::string to_text(const FileKey &key) {
+  return std::to_string(key.device) + ":" + std::to_string(key.inode);
+}
+inline bool from_text(const char *text, FileKey &key) noexcept {
+  return text != nullptr && std::sscanf(text, "%" SCNu64 ":%" SCNu64, &key.device, &key.inode) == 2;
+}
 
 inline bool key_of(int fd, FileKey &key) noexcept {
   struct stat st = {};

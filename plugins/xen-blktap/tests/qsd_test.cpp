@@ -248,6 +248,14 @@ TEST_CASE("qsd: an image that somebody else has locked is busy, and all is undon
   CHECK(bench.host.locked());
 }
 
+TEST_CASE("qsd: whether it was a lock that ended the daemon is not read from its English") {
+  NEED_QSD("fd-blktap qsd died");
+  LiveBench bench("qcow2");
+  REQUIRE(::truncate(bench.image.c_str(), 16) == 0);  // no header any more, and no lock
+  CHECK(bench.attach() == VBD_E_IO);
+  CHECK(bench.clean());
+}
+
 TEST_CASE("qsd: another loop device on the image is named") {
   NEED_QSD("fd-blktap qsd foreign");
   LiveBench bench("raw");
