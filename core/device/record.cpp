@@ -16,16 +16,13 @@ namespace {
 constexpr std::size_t kMaxRecord = 1u << 20;
 constexpr std::string_view kSuffix = ".json";
 
-std::string key_of(const sys::FileId &file) {
-  return text::cat(file.device, "-", file.inode);
-}
 std::string record_name(const sys::FileId &file) {
-  return key_of(file) + std::string(kSuffix);
+  return file.text() + std::string(kSuffix);
 }
 
 /// Of RUN_DIR, which only we and root may be able to change: a record names devices, processes, files.
 /// Missing: no descriptor.
-Result<sys::Fd> open_directory(const std::string &path) {
+Result<sys::Fd> open_if_there(const std::string &path) {
   auto fd = sys::open_trusted_directory(path, sys::kRunDirectory);
   if (!fd && fd.error().is(sys::kNotFound)) return sys::Fd();
   return fd;
@@ -85,12 +82,12 @@ Result<std::optional<Record>> Records::read(int directory, const std::string &na
 }
 
 Result<std::optional<Record>> Records::find(const sys::FileId &file) const {
-  auto directory = open_directory(records_directory());
+  auto directory = open_if_there(records_directory());
   if (!directory) return directory.error();
   if (!*directory) return std::optional<Record>();
   auto record = read(directory->get(), record_name(file), false);
   if (!record || !*record) return record;
-  if (auto own = open_directory(state_directory(file)); !own) return own.error();
+  if (auto own = open_if_there(state_directory(file)); !own) return own.error();
   return record;
 }
 
@@ -99,14 +96,14 @@ Result<std::optional<Record>> Records::find(const std::string &image) const {
   if (!records) return records.error();
   for (Record &record : *records) {
     if (record.image != image) continue;
-    if (auto own = open_directory(state_directory(record.file)); !own) return own.error();
+    if (auto own = open_if_there(state_directory(record.file)); !own) return own.error();
     return std::optional<Record>(std::move(record));
   }
   return std::optional<Record>();
 }
 
 Result<std::vector<Record>> Records::all(bool stale) const {
-  auto directory = open_directory(records_directory());
+  auto directory = open_if_there(records_directory());
   if (!directory) return directory.error();
   std::vector<Record> records;
   if (!*directory) return records;
@@ -135,20 +132,20 @@ Result<void> Records::write(Record &record) const {
 
 Result<void> Records::drop(const Record &record) const {
   // The directory first: a kill in between leaves a record, which the next command finds by itself.
-  auto states = open_directory(run_dir_ + "/state");
+  auto states = open_if_there(run_dir_ + "/state");
   if (!states) return states.error();
   if (*states) {
-    auto gone = remove_flat_directory(states->get(), key_of(record.file), state_directory(record.file));
+    auto gone = remove_flat_directory(states->get(), record.file.text(), state_directory(record.file));
     if (!gone) log::warn(gone.error().message());  // nothing is attached any more: a sweep gets it later
   }
-  auto directory = open_directory(records_directory());
+  auto directory = open_if_there(records_directory());
   if (!directory) return directory.error();
   if (!*directory) return {};
   return sys::unlink_at(directory->get(), record_name(record.file));
 }
 
 std::string Records::state_directory(const sys::FileId &file) const {
-  return text::cat(run_dir_, "/state/", key_of(file));
+  return text::cat(run_dir_, "/state/", file.text());
 }
 
 Result<void> Records::make_state_directory(const sys::FileId &file) const {
@@ -173,7 +170,7 @@ Result<sys::OperationLock> Records::lock(int directory, const std::string &path,
 
 Result<std::vector<std::string>> Records::sweep(bool repair) const {
   std::vector<std::string> swept;
-  auto records = open_directory(records_directory());
+  auto records = open_if_there(records_directory());
   if (!records) return records.error();
   if (!*records) return swept;
   auto stale = sys::stale_temp_files(records->get());
@@ -183,7 +180,7 @@ Result<std::vector<std::string>> Records::sweep(bool repair) const {
     if (!repair) continue;
     if (auto gone = sys::unlink_at(records->get(), name); !gone) return gone.error();
   }
-  auto states = open_directory(run_dir_ + "/state");
+  auto states = open_if_there(run_dir_ + "/state");
   if (!states) return states.error();
   if (!*states) return swept;
   auto names = sys::list_dir(states->get());

@@ -22,9 +22,6 @@ constexpr std::size_t kShownReasons = 5;
 std::string notes_path(const config::Settings &settings) {
   return settings.state_dir + "/checked";
 }
-std::string note_name(const sys::FileId &file) {
-  return cat(file.device, "-", file.inode);
-}
 /// The first line of a note: all that must be as it was.
 std::string line_of(const sys::FileStamp &stamp, std::string_view word) {
   return cat("vbdkit.checked/1 ", word, " ", stamp.size, " ", stamp.times, "\n");
@@ -37,7 +34,7 @@ sys::Fd open_notes(const config::Settings &settings) {
 }
 
 std::optional<std::string> read_note(int directory, const sys::FileId &file) {
-  const std::string name = note_name(file);
+  const std::string name = file.text();
   auto text = sys::read_trusted_at(directory, name, name, kMaxNote, sys::kStateDirectory);
   if (!text) return {};
   return std::move(*text);
@@ -59,7 +56,7 @@ std::string_view remembered(const config::Settings &settings, const sys::FileSta
 void remember(const config::Settings &settings, const sys::FileStamp &stamp, const std::string &path,
               std::string_view word) {
   const auto directory = sys::make_trusted_directory(notes_path(settings), 0700, sys::kStateDirectory);
-  const auto made = directory ? sys::replace_file_at(directory->get(), note_name(stamp.id),
+  const auto made = directory ? sys::replace_file_at(directory->get(), stamp.id.text(),
                                                      cat(line_of(stamp, word), path, "\n"))
                               : Result<void>(directory.error());
   if (!made) log::info(cat(notes_path(settings), ": ", made.error().message()));
@@ -171,7 +168,7 @@ Result<std::vector<std::string>> stale_vettings(const config::Settings &settings
         path.starts_with('/') ? sys::open_parent(path) : Result<sys::Fd>(Error(sys::kNotFound, path));
     if (!parent) continue;
     const auto info = sys::file_info_at(parent->get(), sys::base_name(path));
-    if (info ? note_name(info->id) == name : !info.error().is(sys::kNotFound)) continue;
+    if (info ? info->id.text() == name : !info.error().is(sys::kNotFound)) continue;
     stale.push_back(path);
     if (!remove) continue;
     if (auto gone = sys::unlink_at(directory.get(), name); !gone) return gone.error();

@@ -1,10 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "core/plugin/registry.hpp"
 
-#include <stdlib.h>
-
 #include <algorithm>
-#include <cerrno>
 #include <set>
 
 #include "core/base/text.hpp"
@@ -25,9 +22,8 @@ Result<std::string> canonical(const std::string &directory) {
                  text::cat("plugin directory '", text::printable(directory), "' is not an absolute path"),
                  "write the whole path in plugin_dirs or --plugin-dir");
   }
-  const std::unique_ptr<char, void (*)(void *)> real(::realpath(directory.c_str(), nullptr), ::free);
-  if (!real) return sys::errno_error(text::cat("plugin directory ", text::printable(directory)), errno);
-  return std::string(real.get());
+  auto real = sys::canonical_path(directory);
+  return real ? real : real.error().at("plugin directory");
 }
 
 Result<Found> open_plugin(const std::string &path) {

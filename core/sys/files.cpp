@@ -115,23 +115,31 @@ Result<std::vector<std::string>> list_dir(int directory) {
   return names;
 }
 
-Result<void> replace_file_at(int directory, const std::string &name, std::string_view content,
-                             std::uint32_t mode) {
+namespace {
+
+/// Not published yet.
+Result<TempFile> write_temp_file(int directory, const std::string &name, std::string_view content,
+                                 std::uint32_t mode) {
   Ownership ownership;
   ownership.mode = mode;
   Result<TempFile> temp = TempFile::create(directory, name, ownership);
-  if (!temp) return temp.error();
-  if (auto written = write_all(temp->fd(), content, name); !written) return written;
-  return std::move(*temp).publish_replacing();
+  if (!temp) return temp;
+  if (auto written = write_all(temp->fd(), content, name); !written) return written.error();
+  return temp;
+}
+
+}  // namespace
+
+Result<void> replace_file_at(int directory, const std::string &name, std::string_view content,
+                             std::uint32_t mode) {
+  auto temp = write_temp_file(directory, name, content, mode);
+  return temp ? std::move(*temp).publish_replacing() : temp.error();
 }
 
 Result<void> create_file_at(int directory, const std::string &name, std::string_view content,
                             std::uint32_t mode) {
-  Ownership ownership;
-  ownership.mode = mode;
-  Result<TempFile> temp = TempFile::create(directory, name, ownership);
+  auto temp = write_temp_file(directory, name, content, mode);
   if (!temp) return temp.error();
-  if (auto written = write_all(temp->fd(), content, name); !written) return written;
   auto published = std::move(*temp).publish_new();
   return published ? Result<void>() : published.error();
 }

@@ -20,6 +20,8 @@ struct FileId {
   std::uint64_t device = 0;  ///< st_dev
   std::uint64_t inode = 0;
   bool operator==(const FileId &) const = default;
+  /// "DEVICE-INODE": in names of what is kept about a file.
+  [[nodiscard]] std::string text() const { return std::to_string(device) + "-" + std::to_string(inode); }
 };
 
 struct FileInfo {

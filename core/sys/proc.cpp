@@ -12,6 +12,8 @@
 #include <memory>
 #include <sstream>
 
+#include <vbdkit/detail/node_use.hpp>
+
 #include "core/base/text.hpp"
 
 namespace vbd::sys {
@@ -23,22 +25,6 @@ template <class N>
 bool parse_number(std::string_view text, N &out, int base = 10) {
   const auto [end, why] = std::from_chars(text.data(), text.data() + text.size(), out, base);
   return why == std::errc{} && end == text.data() + text.size();
-}
-
-/// \040 and the like, as mountinfo and swaps write blanks (proc(5)).
-std::string unescape_octal(std::string_view text) {
-  std::string out;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    unsigned value = 0;
-    if (text[i] == '\\' && i + 3 < text.size() && parse_number(text.substr(i + 1, 3), value, 8) &&
-        value < 256) {
-      out += static_cast<char>(value);
-      i += 3;
-    } else {
-      out += text[i];
-    }
-  }
-  return out;
 }
 
 /// "36 35 98:0 /root /mnt rw,noatime master:1 - ext3 /dev/root rw": any number of optional fields before "-".
@@ -53,10 +39,10 @@ std::optional<MountEntry> parse_mount(const std::string &line) {
       !parse_number(numbers[1], minor_number))
     return std::nullopt;
   mount.device = makedev(major_number, minor_number);
-  mount.target = unescape_octal(field[4]);
+  mount.target = vbdkit::detail::unescape_mount(field[4]);
   mount.options = field[5];
   mount.type = dash[1];
-  mount.source = unescape_octal(dash[2]);
+  mount.source = vbdkit::detail::unescape_mount(dash[2]);
   return mount;
 }
 

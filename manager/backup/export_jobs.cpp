@@ -136,15 +136,26 @@ Result<void> open_image(const Manager &manager, const InstanceRecord &record, co
   return {};
 }
 
-Result<void> write_filled(const NewExport &made, Job &job, const FillSink &fill) {
+namespace {
+
+/// The dump gets its name when `fill` has written all of it.
+Result<void> write_file(const NewExport &made, Job &job, const std::function<Result<Moved>(int fd)> &fill) {
   auto file = sys::TempFile::create(made.directory(), job.dump);
   if (!file) return file.error();
-  const auto sink = job.zstd ? zstd_sink(file->fd()) : file_sink(file->fd());
-  auto moved = fill(*sink);
+  auto moved = fill(file->fd());
   if (!moved) return moved.error();
   job.moved = *std::move(moved);
   auto published = std::move(*file).publish_new();
   return published ? Result<void>() : published.error().at(job.dump);
+}
+
+}  // namespace
+
+Result<void> write_filled(const NewExport &made, Job &job, const FillSink &fill) {
+  return write_file(made, job, [&](int fd) {
+    const auto sink = job.zstd ? zstd_sink(fd) : file_sink(fd);
+    return fill(*sink);
+  });
 }
 
 Result<void> write_dump(const Manager &manager, const NewExport &made, const Watch &watch, Job &job) {
@@ -161,13 +172,10 @@ Result<void> write_dump(const Manager &manager, const NewExport &made, const Wat
     job.moved = *std::move(moved);
     return {};
   }
-  auto file = sys::TempFile::create(made.directory(), job.dump);
-  if (!file) return file.error();
-  auto moved = move_file(job, file->fd(), watch);
-  if (!moved) return moved.error().at(job.dump);
-  job.moved = *std::move(moved);
-  auto published = std::move(*file).publish_new();
-  return published ? Result<void>() : published.error().at(job.dump);
+  return write_file(made, job, [&](int fd) -> Result<Moved> {
+    auto moved = move_file(job, fd, watch);
+    return moved ? moved : moved.error().at(job.dump);
+  });
 }
 
 }  // namespace vbd::backup

@@ -242,10 +242,11 @@ Plan describe(const AddPlan &plan) {
 
 Result<AddPlan> plan_add(const Manager &manager, const AddSpec &spec) {
   AddPlan plan;
-  for (const auto &check : {check_nodes(manager.settings, spec), plan_os(manager.settings, spec, plan),
-                            check_parameters(manager, spec), check_name_free(manager, spec, plan)}) {
-    if (!check) return check.error();
-  }
+  Result<void> good = check_nodes(manager.settings, spec);
+  if (good) good = plan_os(manager.settings, spec, plan);
+  if (good) good = check_parameters(manager, spec);
+  if (good) good = check_name_free(manager, spec, plan);
+  if (!good) return good.error();
   auto place = find_place(manager, spec);
   if (!place) return place.error();
   plan.directory_exists = place->exists;

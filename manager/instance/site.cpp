@@ -209,7 +209,12 @@ Result<Site> enter_site(const config::Settings &settings, InstanceRecord &record
   return done.error();
 }
 
-Result<void> forget_site(const Manager &manager, Site &site, const InstanceRecord &record, NamesLock names) {
+namespace {
+
+/// What leads to the instance from outside its storage goes. The answer is the names' lock, for as long as
+/// the directory still has its name; nothing when the caller has it.
+Result<std::optional<sys::OperationLock>> unlist(const Manager &manager, const InstanceRecord &record,
+                                                 NamesLock names) {
   const Catalog catalog(manager.settings);
   std::optional<sys::OperationLock> lock;
   if (names == NamesLock::wanted) {
@@ -217,8 +222,16 @@ Result<void> forget_site(const Manager &manager, Site &site, const InstanceRecor
     if (!taken) return taken.error();
     lock = std::move(*taken);
   }
-  if (auto gone = drop_witness(manager.settings, record.uuid); !gone) return gone;
-  if (auto gone = catalog.remove_own_pointer(record); !gone) return gone;
+  if (auto gone = drop_witness(manager.settings, record.uuid); !gone) return gone.error();
+  if (auto gone = catalog.remove_own_pointer(record); !gone) return gone.error();
+  return lock;
+}
+
+}  // namespace
+
+Result<void> forget_site(const Manager &manager, Site &site, const InstanceRecord &record, NamesLock names) {
+  const auto lock = unlist(manager, record, names);
+  if (!lock) return lock.error();
   auto whole = remove_whole(manager.settings, site, record.uuid);
   if (!whole) return whole.error();
   if (*whole) return {};
@@ -241,15 +254,8 @@ Result<void> undo_add(const Manager &manager, Site &site, const InstanceRecord &
   if (auto back = undo_adoptions(manager, site, record); !back) return back;
   if (operation.made_directory) return forget_site(manager, site, record, names);
 
-  const Catalog catalog(manager.settings);
-  std::optional<sys::OperationLock> lock;
-  if (names == NamesLock::wanted) {
-    auto taken = catalog.lock_names();
-    if (!taken) return taken.error();
-    lock = std::move(*taken);
-  }
-  if (auto gone = drop_witness(manager.settings, record.uuid); !gone) return gone;
-  if (auto gone = catalog.remove_own_pointer(record); !gone) return gone;
+  const auto lock = unlist(manager, record, names);
+  if (!lock) return lock.error();
   if (auto gone = sys::unlink_at(site.directory.get(), kInstanceFile); !gone) return gone;
   const bool made_lock =
       std::find(operation.files.begin(), operation.files.end(), kLockName) != operation.files.end();
