@@ -1,4 +1,27 @@
 // SPDX-License-Identifier: MIT
+// The states of an attachment are those of its record (record.hpp), each written before what it tells of is
+// begun; all changes are made under the operation lock of the image's directory.
+//
+//   state       on this host                      left by
+//   none        nothing, or an orphaned device    attach (make): -> attaching
+//   attaching   record, state directory, lease,   the driver's attach succeeds: -> attached
+//               perhaps a device                  it fails: undone in reverse -> none
+//   attached    device (none when lent), holders  another holder joins or one of several leaves: -> attached
+//                                                 the last holder leaves: -> detaching
+//   detaching   perhaps no device any more        the driver's detach succeeds: lease, then record -> none
+//                                                 it is busy or fails: -> attached
+//                                                 it fails and the device is gone: -> none, kLostWrites
+//
+// What a killed run, a dead server or a device taken away leaves, and who repairs it. The record is never
+// believed alone: the driver is asked first (observe).
+//   attaching or detaching, device whole    the holder's next attach joins it; detach takes it down
+//   attaching or detaching, device not      the next attach or detach of anybody (finish_detach)
+//   attached, device gone or in part        'broken' in a query; the next attach clears it and attaches anew,
+//                                           a detach clears it
+//   device without a record                 attach writes the record anew (record_found), detach clears it
+//   record of an earlier boot               counts as none; goes in Records::sweep
+//   lease that could not be given up        the record stays (forget): the next detach tries again
+//   secrets                                 are in no record: an attach brings them along
 #include <algorithm>
 #include <chrono>
 #include <thread>

@@ -3,6 +3,22 @@
 // .NAME.new and takes its name, and the place of an older export of that name, in one step; what killed runs
 // leave is known by its name and goes, or comes back, with the next change. Not thread-safe; safe against
 // other processes.
+//
+//   state       names in EXPORT_DIR               left by
+//   none        -                                 begin(): -> making
+//   making      .NAME.new, its lock file locked   publish(): description, lock file gone, synced -> naming
+//                                                 an error: the destructor deletes it -> none, or the older
+//                                                 one
+//   naming      .NAME.new [and NAME]              nothing there: rename; else the two exchange their names
+//               without a lock file               -> there [.NAME.new is now the older one: deleted]
+//   replacing   .NAME.old, .NAME.new              where names can't be exchanged: -> there, .NAME.old deleted
+//   there       NAME                              remove: -> going
+//   going       .NAME.gone                        its files are deleted: -> none
+//
+// Every change of a name is made under the shelf's lock, and whoever takes that lock first repairs what
+// killed runs left (settle): .NAME.new that nobody has locked and .NAME.gone are deleted; .NAME.old comes
+// back as NAME when there is none, else it is deleted. What the export did to the instance (a held guest,
+// disks attached for scripts) is in the instance's own operation "export", which settle_export() ends.
 #pragma once
 
 #include <cstdint>
