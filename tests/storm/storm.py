@@ -40,7 +40,8 @@ class Storm(world_file.World):
             else:
                 wrong = self.judge(workers, rounds)
         print(f"storm: seed {seed}, {len(workers)} workers, {rounds} rounds, {time.monotonic() - started:.0f} s")
-        print(statistics.table(), flush=True)
+        print(statistics.table())
+        print("\n".join(f"busy: {text}" for text in statistics.busy[:20]), flush=True)
         self.journal_file.close()
         if wrong:
             self.keep()

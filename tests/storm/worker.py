@@ -27,6 +27,9 @@ FAULTS = {  # of faultfs: operation: effects (EIO 5, ENOSPC 28)
     "rename": ("5",), "link": ("28",), "truncate": ("28", "5"), "fallocate": ("28",), "mkdir": ("28",), "unlink": ("5",),
     "open": ("5",),
 }
+# What a verb that only looks can meet, and what the others meet, the rare ones seldom.
+LOOKS = ("image digest", "image compare", "image info", "image check", "backup export", "disk attach", "instance activate-disks")
+MET = sorted(FAULTS) + ["fsync", "write", "create", "rename", "open", "read"] * 2
 
 
 class Statistics:
@@ -35,7 +38,7 @@ class Statistics:
     COLUMNS = ("tries", "ok", "collided", "killed", "faulted")
 
     def __init__(self):
-        self.lock, self.rows, self.seconds = threading.Lock(), {}, {}
+        self.lock, self.rows, self.seconds, self.busy = threading.Lock(), {}, {}, []
 
     def count(self, verb, **columns):
         with self.lock:
@@ -122,6 +125,7 @@ class Worker(Verbs):
         if not good:
             if done.rc != 4:
                 raise Wrong(f"vbd {self.world.show(plan.words)}: exit {done.rc}, not {plan.ok}: {done.error()}")
+            self.statistics.busy.append(f"{self.world.show(plan.words)}: {done.error().replace(self.world.dir, 'DIR')}")
             return self.settle(plan, new, done)  # busy: another worker's verify, for instance
         self.statistics.took(plan.verb, done.seconds)
         self.became(plan, new)
@@ -157,7 +161,7 @@ class Worker(Verbs):
         if not plan.text or not any(plan.text in i.path and i.path.startswith(self.world.roots["fault"])
                                     for i in [*self.state.images(), *self.planned(plan).images()]):
             return False
-        operation = self.rng.choice(("fsync", "read") if plan.loses else sorted(FAULTS))
+        operation = self.rng.choice(("fsync", "read") if plan.loses else ("read", "open") if plan.verb in LOOKS else MET)
         effect = self.rng.choice(("slow:300",) if plan.loses and operation == "fsync" else
                                  ("short",) if plan.loses else FAULTS[operation])
         new = self.begin(plan)

@@ -164,7 +164,10 @@ class World(support.Sandbox):
         return done.json() if done.out.startswith("{") else {}
 
     def device(self, image):
-        return self.ask("disk", "query", image.logical_id)["device"]
+        seen = self.ask("disk", "query", image.logical_id)
+        if not seen["device"]:
+            raise Wrong(f"{image.path} is attached for {image.holder}, and disk query says {seen}")
+        return seen["device"]
 
     # --- what is to be seen
 
