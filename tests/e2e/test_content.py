@@ -127,7 +127,7 @@ class Content(Sandbox):
         path = self.raw("raw", 2 * MiB, {BLOCK: b"a", 3 * BLOCK: b"b"})
         root, leaves = digest(2 * MiB, {1: b"a", 3: b"b"})
         expected = {"schema": "vbdkit.digest/1", "path": path, "filetype": "FT_RAW", "size": 2 * MiB, "block_size": BLOCK,
-                    "data_blocks": 2, "digest": root}
+                    "data_blocks": 2, "digest": root, "in_use": None}
         self.assertEqual(self.vbd_json("image", "digest", "--filetype", "raw", path), expected)
         expected["blocks"] = [{"offset": i * BLOCK, "digest": d} for i, d in leaves.items()]
         self.assertEqual(self.vbd_json("image", "digest", "--blocks", "--filetype", "raw", path), expected)
