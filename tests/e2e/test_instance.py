@@ -161,6 +161,18 @@ class Add(Sandbox):
                 self.assertEqual(sum(line.startswith("vbd: error[") for line in done.stderr.splitlines()), 1, done.stderr)
                 self.assertEqual(self.snapshot(), before)
 
+    def test_no_check_runs_after_one_has_failed(self):
+        if not support.have("strace") or support.run("strace", "-o", "/dev/null", "true").returncode != 0:
+            support.skip(self.id(), "needs a working strace")
+        definitions = os.path.join(self.dir, "definitions")
+        self.write_config(f"os_search_path: [{definitions}]\n")
+        trace = os.path.join(self.dir, "trace")
+        for node, looked in (("node1", True), ("node9", False)):
+            support.run("strace", "-f", "-qq", "-o", trace, "-e", "trace=file",
+                        *self.argv("instance", "add", "-t", "file:", "--disk", "0:size=1M", "-n", node, "-o", "debian", "inst"))
+            with open(trace, encoding="utf-8", errors="replace") as f:
+                self.assertEqual(definitions in f.read(), looked, node)
+
     def test_refused_templates(self):
         for rc, template in ((5, "file:driver=loop,filetype=qcow"), (3, "file:driver=nosuch"), (3, "file:filetype=nosuch"),
                              (5, "file:path=/etc/vbd-never"), (2, "plain:driver=loop"), (2, "file:direct_io=perhaps"),

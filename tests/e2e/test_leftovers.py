@@ -3,6 +3,8 @@
 """A test program that leaves something behind fails, whatever its tests say."""
 
 import os
+import re
+import signal
 import subprocess
 import sys
 import textwrap
@@ -39,10 +41,12 @@ class Leftovers(support.Sandbox):
 
     def test_a_process_that_is_left_is_named(self):
         done, _ = self.program(
-            "subprocess.Popen([self.dir + '/x', '4'], executable='/bin/sleep', stdout=subprocess.DEVNULL, "
+            "subprocess.Popen([self.dir + '/x', '100'], executable='/bin/sleep', stdout=subprocess.DEVNULL, "
             "stderr=subprocess.DEVNULL)")
         self.assertEqual(done.returncode, 1, done.stderr)
-        self.assertIn("LEFT BEHIND: process ", done.stderr)
+        left = re.search(r"LEFT BEHIND: process (\d+): ", done.stderr)
+        self.assertTrue(left, done.stderr)
+        os.kill(int(left.group(1)), signal.SIGKILL)
 
     def test_a_loop_device_that_is_left_is_named(self):
         if not support.can_make_loops():

@@ -2,8 +2,12 @@
 // compare, digest and map of the guest's bytes: the same for every filetype, the toy one included; never two
 // calls at once to a filetype that is not parallel.
 #include <doctest/doctest.h>
+#include <fcntl.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cstdint>
+#include <cstdlib>
 #include <random>
 
 #include "core/image/compare.hpp"
@@ -201,4 +205,19 @@ TEST_CASE("content: a chain of sixteen images is opened, a longer one is refused
                                              std::move(fd), bench.image("link17"));
   REQUIRE_FALSE(opened.ok());
   CHECK(opened.error().is(image::kReference));
+}
+
+TEST_CASE("a size over 2^63 is the image's fault, and no internal error") {
+  ContentBench bench;
+  NEED_BENCH(bench, "image of 2^63-1 bytes");
+  char name[] = "/dev/shm/vbdkit-test.XXXXXX";
+  sys::Fd fd(::mkostemp(name, O_CLOEXEC));
+  VBD_REQUIRE_OR_SKIP(static_cast<bool>(fd), "image of 2^63-1 bytes", "no /dev/shm");
+  ::unlink(name);
+  VBD_REQUIRE_OR_SKIP(::ftruncate(fd.get(), INT64_MAX) == 0, "image of 2^63-1 bytes", "no so large files");
+  const auto opened =
+      image::OpenImage::open(*bench.registry, bench.settings, test::constant("FT_RAW"), std::move(fd), name);
+  REQUIRE_FALSE(opened.ok());
+  CHECK(opened.error().is(image::kBadSizeInImage));
+  CHECK(opened.error().message().find("9223372036854775807") != std::string::npos);
 }
