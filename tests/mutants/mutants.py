@@ -52,9 +52,14 @@ class Copy:
     def sync(self):
         names = subprocess.run(["git", "-C", TOP, "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
                                check=True, stdout=subprocess.PIPE).stdout.decode().split("\0")
-        names = {name for name in names if name and os.path.isfile(os.path.join(TOP, name))}
+        names = {name for name in names if name and os.path.lexists(os.path.join(TOP, name))}
         for name in names:
             source, target = os.path.join(TOP, name), os.path.join(self.tree, name)
+            if os.path.islink(source):
+                os.makedirs(os.path.dirname(target), exist_ok=True)
+                if not os.path.lexists(target):
+                    os.symlink(os.readlink(source), target)
+                continue
             with open(source, "rb") as f:
                 write(target, f.read())
             shutil.copymode(source, target)
@@ -96,8 +101,10 @@ class Copy:
             elif program not in self.tests:
                 raise Broken(f"there is no test program {program}")
             else:
-                targets.add(os.path.relpath(self.tests[program][0][0], self.build))
-                if sources is None or any(s.startswith(("plugins/", "sdk/", "include/")) for s in sources):
+                command, env = self.tests[program]
+                targets.add(os.path.relpath(command[0], self.build))
+                loads = sources is None or any(s.startswith(("plugins/", "sdk/", "include/")) for s in sources)
+                if loads and "VBD_TEST_PLUGINS" in env:
                     targets.update(self.files_of(lambda kind, _: kind == "shared module"))
         return sorted(targets)
 
