@@ -14,6 +14,7 @@
 #include "core/model/instance_record.hpp"
 #include "core/plugin/registry.hpp"
 #include "core/sys/files.hpp"
+#include "core/sys/locks.hpp"
 
 namespace vbd::image {
 
@@ -54,7 +55,8 @@ struct ImageInfo {
 /// The lock of those who only look: consistent read, shared with all. An image that is attached as a loop
 /// device is held by the device's own lock, which shares nothing, so that other programs keep off; looking at
 /// it harms nobody.
-[[nodiscard]] Result<void> lock_to_look(int fd, const std::string &path);
+[[nodiscard]] Result<void> lock_to_look(int fd, const std::string &path,
+                                        std::chrono::milliseconds patience = sys::kImagePatience);
 /// The image behind `fd` (read access; locked by the caller) through its filetype. Doesn't follow references.
 [[nodiscard]] Result<ImageInfo> info(plugin::Registry &registry, const Constant &filetype, int fd,
                                      const std::string &path);

@@ -111,13 +111,16 @@ Result<ImageInfo> info(plugin::Registry &registry, const Constant &filetype, int
   return result;
 }
 
-Result<void> lock_to_look(int fd, const std::string &path) {
-  auto locked = sys::lock_image(fd, sys::ImageLockMode::inspect, path);
+Result<void> lock_to_look(int fd, const std::string &path, std::chrono::milliseconds patience) {
+  using std::chrono::milliseconds;
+  auto locked = sys::lock_image(fd, sys::ImageLockMode::inspect, path, milliseconds(0));
   if (locked || !locked.error().is(sys::kInUse)) return locked;
+  // A device stays: it is not waited for.
   const auto file = sys::file_info(fd);
   const auto loops = file ? sys::loops_of(file->id) : Result<std::vector<sys::LoopDevice>>(file.error());
-  if (!loops || loops->empty()) return locked;
-  return {};
+  if (loops && !loops->empty()) return {};
+  return patience == milliseconds(0) ? locked
+                                     : sys::lock_image(fd, sys::ImageLockMode::inspect, path, patience);
 }
 
 Result<ImageInfo> verify_declared(plugin::Registry &registry, const Constant &filetype, int fd,

@@ -133,9 +133,10 @@ void pause_with_jitter() {
 
 }  // namespace
 
-Result<void> lock_image(int fd, ImageLockMode mode, const std::string &path) {
+Result<void> lock_image(int fd, ImageLockMode mode, const std::string &path,
+                        std::chrono::milliseconds patience) {
   const Bits wanted = bits_of(mode), held = held_bits(fd), added = without(wanted, held);
-  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(1);
+  const auto deadline = std::chrono::steady_clock::now() + patience;
   for (;;) {
     const int failed = set_bits(fd, F_RDLCK, added);
     const Conflict conflict = failed != 0 ? Conflict{failed, 0} : find_conflict(fd, wanted);

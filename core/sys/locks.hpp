@@ -40,9 +40,11 @@ enum class ImageLockMode {
   exclusive  ///< uses read, write and resize, shares nothing
 };
 /// Locks live in the open file description of `fd`, not in this process's object: a duplicate keeps them.
-/// kInUse names the holder's processes where they can be seen. Retries with jitter up to 1 s, for two
-/// starters can each see the other.
-[[nodiscard]] Result<void> lock_image(int fd, ImageLockMode mode, const std::string &path);
+/// kInUse names the holder's processes where they can be seen. Retries with jitter for as long as `patience`,
+/// for two starters can each see the other; with none where whoever holds the image is as good an answer.
+inline constexpr std::chrono::milliseconds kImagePatience{1000};
+[[nodiscard]] Result<void> lock_image(int fd, ImageLockMode mode, const std::string &path,
+                                      std::chrono::milliseconds patience = kImagePatience);
 [[nodiscard]] Result<void> unlock_image(int fd);
 /// True when another open file description holds a lock that `mode` conflicts with; takes nothing.
 [[nodiscard]] Result<bool> image_lock_conflicts(int fd, ImageLockMode mode);

@@ -8,20 +8,21 @@
 
 namespace vbd::instance {
 
-Result<std::uint64_t> real_size(const Manager &manager, const LogicalId &id) {
+Result<std::uint64_t> real_size(const Manager &manager, const LogicalId &id,
+                                std::chrono::milliseconds patience) {
   auto file =
       sys::open_image_below(id.path, sys::resolve_allowed(manager.settings.allowed_dirs), sys::Access::read);
   if (!file) return file.error();
-  if (auto locked = image::lock_to_look(file->get(), id.path); !locked) return locked.error();
+  if (auto locked = image::lock_to_look(file->get(), id.path, patience); !locked) return locked.error();
   auto info = image::info(manager.registry, id.filetype, file->get(), id.path);
   if (!info) return info.error();
   return info->virtual_size;
 }
 
-Result<std::uint64_t> whole_size(const Manager &manager, const InstanceRecord &record,
-                                 const DiskRecord &disk) {
+Result<std::uint64_t> whole_size(const Manager &manager, const InstanceRecord &record, const DiskRecord &disk,
+                                 std::chrono::milliseconds patience) {
   const LogicalId id = logical_id(record, disk);
-  auto size = real_size(manager, id);
+  auto size = real_size(manager, id, patience);
   if (!size) return size;
   if (auto whole = image::check_recorded(record, id.path, *size); !whole) return whole.error();
   return size;
@@ -29,7 +30,7 @@ Result<std::uint64_t> whole_size(const Manager &manager, const InstanceRecord &r
 
 Result<void> check_whole(const Manager &manager, const InstanceRecord &record) {
   for (const DiskRecord &disk : record.disks) {
-    auto size = whole_size(manager, record, disk);
+    auto size = whole_size(manager, record, disk, std::chrono::milliseconds(0));
     if (!size && !size.error().is(sys::kInUse)) return size.error();
   }
   return {};

@@ -148,6 +148,21 @@ class Activate(Disks):
         self.assert_nothing_left()
         self.vbd("instance", "deactivate-disks", "inst")  # nothing attached: fine
 
+    def test_nobody_waits_for_attached_disks(self):
+        """Their locks stay for as long as they are attached: a second of retries for each would be wasted."""
+        if not support.have("strace") or support.run("strace", "-o", "/dev/null", "true").returncode != 0:
+            support.skip(self.id(), "needs a working strace")
+        self.add("0:size=1M", "1:size=1M,mode=ro")
+        self.vbd("instance", "activate-disks", "inst")
+        trace = os.path.join(self.dir, "trace")
+        for words in (("cluster", "verify"), ("instance", "activate-disks", "inst"), ("image", "info", "--filetype", "raw", self.path("sda"))):
+            done = support.run("strace", "-qq", "-e", "trace=nanosleep,clock_nanosleep", "-e", "signal=none", "-o", trace,
+                               *self.argv(*words), env={**self.environment(), "ASAN_OPTIONS": "detect_leaks=0"})
+            self.assertEqual(done.returncode, 0, done.stderr)
+            with open(trace) as f:
+                self.assertEqual(f.read(), "", words)
+        self.vbd("instance", "deactivate-disks", "inst")
+
     def test_all_or_none(self):
         self.add("0:size=1M", "1:size=1M")
         taken = self.logical_id(self.path("sdb"))
