@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: MIT
 // vbd instance start, stop, reboot
+#include <algorithm>
 #include <charconv>
+#include <memory>
 
+#include "cli/each.hpp"
 #include "cli/instance_verbs.hpp"
 #include "cli/parser.hpp"
 #include "cli/report/report.hpp"
@@ -9,6 +12,7 @@
 #include "cli/terminal.hpp"
 #include "cli/vet_words.hpp"
 #include "core/base/text.hpp"
+#include "core/sys/interrupt.hpp"
 #include "manager/instance/live.hpp"
 
 namespace vbd::cli {
@@ -18,7 +22,11 @@ namespace {
 using instance::Entry;
 using instance::Plan;
 
+using Clock = std::chrono::steady_clock;
+using std::chrono::seconds;
+
 constexpr std::uint32_t kMaxTimeout = 86400;  // seconds
+constexpr std::uint32_t kParallel = 8, kMaxParallel = 256;
 
 /// NAME, or with --all those that `wanted` takes.
 Result<std::vector<std::string>> names_of(Session &session, bool (*wanted)(const Entry &)) {
@@ -36,10 +44,30 @@ Result<std::vector<std::string>> names_of(Session &session, bool (*wanted)(const
   return names;
 }
 
-/// One after the other; one that fails does not keep the others.
-template <class Do>
+/// The number that an option was given, or `fallback`.
+Result<std::uint32_t> number(const Session &session, std::string_view option, std::uint32_t fallback,
+                             std::uint32_t least, std::uint32_t most) {
+  if (!session.args().has(option)) return fallback;
+  const std::string text = session.args().value(option);
+  std::uint32_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error == std::errc{} && end == text.data() + text.size() && value >= least && value <= most)
+    return value;
+  return Error{kBadValue, text::cat("--", option, " ", shown(text), ": not a number, ", least, "..", most)};
+}
+
+/// What only means something for several.
+Result<void> check_with_all(const Session &session, std::string_view option) {
+  if (!session.args().has(option) || session.args().has("all")) return {};
+  return Error{kBadValue, text::cat("--", option, " goes with --all")};
+}
+
+/// One after `act`, or with --all several at the same time.
 Result<Outcome> for_each(Session &session, bool (*wanted)(const Entry &), std::string_view done,
-                         const Do &act) {
+                         EachSpec spec, const EachAct &act) {
+  if (auto fits = check_with_all(session, "parallel"); !fits) return fits.error();
+  const auto most = number(session, "parallel", kParallel, 1, kMaxParallel);
+  if (!most) return most.error();
   auto names = names_of(session, wanted);
   if (!names) return names.error();
   if (!session.args().has("all")) {
@@ -48,11 +76,10 @@ Result<Outcome> for_each(Session &session, bool (*wanted)(const Entry &), std::s
     return report::plan(session.json(), *plan, session.dry_run(),
                         text::cat("instance ", names->front(), ": ", done, plan->empty() ? " already" : ""));
   }
-  std::vector<report::Each> each;
-  for (const std::string &name : *names) {
-    each.push_back({name, act(name)});
-    if (!each.back().done && !session.json())
-      write_stderr(report::error_text(each.back().done.error(), false));
+  spec.most = *most;
+  const auto each = do_each(session, *names, spec, act);
+  for (const auto &one : each) {
+    if (!one.done && !session.json()) write_stderr(report::error_text(one.done.error(), false));
   }
   return report::each(session.json(), each, session.dry_run(), done);
 }
@@ -70,7 +97,13 @@ bool may_run(const Entry &entry) {
 }
 
 Result<Outcome> start(Session &session) {
-  return for_each(session, should_start, "running", [&](const std::string &name) {
+  if (auto fits = check_with_all(session, "timeout"); !fits) return fits.error();
+  const auto timeout = number(session, "timeout", 0, 1, kMaxTimeout);
+  if (!timeout) return timeout.error();
+  EachSpec spec{"start", sys::kHelperCancelled, "not started"};
+  spec.limit = seconds(*timeout);
+  spec.ends_at_limit = true;
+  return for_each(session, should_start, "running", spec, [&](const std::string &name) {
     return instance::start(session.vetting_manager(), {name, session.args().has("paused")},
                            session.dry_run());
   });
@@ -80,64 +113,86 @@ Result<instance::StopSpec> stop_spec(Session &session) {
   instance::StopSpec spec;
   spec.force = session.args().has("force");
   spec.remember = !session.args().has("no-remember");
-  if (spec.force) spec.timeout = std::chrono::seconds(0);
-  if (!session.args().has("timeout")) return spec;
-  const std::string text = session.args().value("timeout");
-  std::uint32_t seconds = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), seconds);
-  if (error != std::errc{} || end != text.data() + text.size() || seconds > kMaxTimeout) {
-    return Error{kBadValue,
-                 text::cat("--timeout ", text::printable(text), ": not a number of seconds, 0..86400")};
-  }
-  spec.timeout = std::chrono::seconds(seconds);
+  if (spec.force) spec.timeout = seconds(0);
+  const auto given =
+      number(session, "timeout", static_cast<std::uint32_t>(spec.timeout.count()), 0, kMaxTimeout);
+  if (!given) return given.error();
+  spec.timeout = seconds(*given);
   return spec;
+}
+
+/// Of one time-out for all, what is left for this one. Never 0, which would end it at once.
+instance::StopSpec for_one(const instance::StopSpec &all, Clock::time_point deadline,
+                           const std::string &name) {
+  instance::StopSpec spec = all;
+  spec.name = name;
+  if (all.timeout.count() > 0)
+    spec.timeout = std::max(seconds(1), std::chrono::ceil<seconds>(deadline - Clock::now()));
+  return spec;
+}
+
+/// A signal ends the wait for one guest; do_each sees to that for several.
+std::unique_ptr<sys::Interrupts> ends_waiting(const Session &session) {
+  return session.args().has("all") ? nullptr : std::make_unique<sys::Interrupts>();
 }
 
 Result<Outcome> stop(Session &session) {
   const auto given = stop_spec(session);
   if (!given) return given.error();
-  return for_each(session, may_run, "stopped", [&](const std::string &name) {
-    instance::StopSpec spec = *given;
-    spec.name = name;
-    return instance::stop(session.manager(), spec, session.dry_run());
+  const auto interrupts = ends_waiting(session);
+  const auto deadline = Clock::now() + given->timeout;
+  EachSpec spec{"stop", instance::kStillRunning, "not asked to shut down"};
+  spec.limit = given->timeout;
+  return for_each(session, may_run, "stopped", spec, [&](const std::string &name) {
+    return instance::stop(session.manager(), for_one(*given, deadline, name), session.dry_run());
   });
 }
 
 Result<Outcome> reboot(Session &session) {
   const auto given = stop_spec(session);
   if (!given) return given.error();
+  const auto interrupts = ends_waiting(session);
+  const auto deadline = Clock::now() + given->timeout;
   const auto runs = [](const Entry &entry) { return entry.state == instance::State::running; };
-  return for_each(session, runs, "rebooted", [&](const std::string &name) {
-    instance::StopSpec spec = *given;
-    spec.name = name;
-    return instance::reboot(session.manager(), spec, session.dry_run());
+  EachSpec spec{"reboot", instance::kStillRunning, "not rebooted"};
+  spec.limit = given->timeout;
+  return for_each(session, runs, "rebooted", spec, [&](const std::string &name) {
+    return instance::reboot(session.manager(), for_one(*given, deadline, name), session.dry_run());
   });
 }
 
 constexpr ArgumentSpec kName[] = {{"NAME", "an instance; or give --all", false, Meaning::instance}};
+constexpr OptionSpec kParallelOption = {"--parallel", Takes::value, "N",
+                                        "with --all: so many at the same time, 1..256; default: 8"};
 constexpr OptionSpec kStartOptions[] = {
     {"--all", Takes::nothing, "",
      "every instance that was started and not stopped, as after a restart of the host"},
+    kParallelOption,
+    {"--timeout", Takes::value, "SECONDS",
+     "with --all: what is not up by then is undone, and no more are begun; default: none"},
     {"--paused", Takes::nothing, "", "the guest waits; 'start' again lets it run"},
     kRepairTaken,
     kUnchecked,
 };
 constexpr OptionSpec kStopOptions[] = {
     {"--all", Takes::nothing, "", "every instance that runs"},
+    kParallelOption,
     {"--timeout", Takes::value, "SECONDS",
-     "how long it may take to shut down (default: 120); 0: end it at once"},
+     "how long it may take to shut down, with --all all of them (default: 120); 0: end it at once"},
     {"-f,--force", Takes::nothing, "", "end it at once, or when it has not shut down within --timeout"},
     {"--no-remember", Takes::nothing, "", "it shall run again: 'start --all' starts it"},
 };
 constexpr OptionSpec kRebootOptions[] = {
     {"--all", Takes::nothing, "", "every instance that runs"},
-    {"--timeout", Takes::value, "SECONDS", "how long it may take to shut down (default: 120)"},
+    kParallelOption,
+    {"--timeout", Takes::value, "SECONDS",
+     "how long it may take to shut down, with --all all of them (default: 120)"},
     {"-f,--force", Takes::nothing, "", "reset it at once"},
 };
 constexpr std::string_view kStartExamples[] = {"vbd instance start web1", "vbd instance start --all"};
-constexpr std::string_view kStopExamples[] = {"vbd instance stop web1",
-                                              "vbd instance stop --timeout 30 --force web1",
-                                              "vbd instance stop --all --no-remember"};
+constexpr std::string_view kStopExamples[] = {
+    "vbd instance stop web1", "vbd instance stop --timeout 30 --force web1",
+    "vbd instance stop --all --no-remember", "vbd instance stop --all --parallel 16 --timeout 300"};
 constexpr std::string_view kRebootExamples[] = {"vbd instance reboot web1",
                                                 "vbd instance reboot --force web1"};
 constexpr std::string_view kStartDetails =
@@ -146,7 +201,9 @@ constexpr std::string_view kStartDetails =
 constexpr std::string_view kStopDetails =
     "Asks the guest to shut down and waits for it; then takes its disks back. Without --force a guest that "
     "does\n"
-    "not shut down in time goes on. One that has ended by itself is cleaned up.";
+    "not shut down in time goes on. One that has ended by itself is cleaned up.\n"
+    "With --all the time-out is that of all: each one is asked in time, for one that takes longer than its\n"
+    "share of it no longer keeps the next. Ctrl-C ends the waiting and says what is left; the guests go on.";
 
 }  // namespace
 }  // namespace instance_live_file

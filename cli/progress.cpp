@@ -58,13 +58,31 @@ bool Progress::report(std::uint64_t done, std::uint64_t total) {
   if (!lock.owns_lock()) return false;  // another thread is at it
   const auto now = Clock::now();
   last_ = std::max(last_, done);  // a thread may have been held up before it came here
-  if (now >= next_) print(last_, total, now);
+  if (!is_time(now)) return false;
+  const double seconds = std::chrono::duration<double>(now - begin_).count();
+  print(
+      style_ == Style::json ? json::dump(json(last_, total, seconds), 0) + "\n" : line(last_, total, seconds),
+      now);
   return false;
 }
 
-void Progress::print(std::uint64_t done, std::uint64_t total, Clock::time_point now) {
+bool Progress::awaits(std::size_t done, std::size_t total, const std::vector<std::string> &names) {
+  const bool stop = sys::Interrupts::came() != 0;
+  const auto now = Clock::now();
+  if (style_ == Style::none || !is_time(now)) return stop;
   const double seconds = std::chrono::duration<double>(now - begin_).count();
-  write_stderr(style_ == Style::json ? json(done, total, seconds) : line(done, total, seconds));
+  if (style_ == Style::line) {
+    print(line(done, total, seconds, names), now);
+    return stop;
+  }
+  json::Value value = json(done, total, seconds);
+  json::Array waiting(names.begin(), names.end());
+  print(json::dump(value.set("waiting", std::move(waiting)), 0) + "\n", now);
+  return stop;
+}
+
+void Progress::print(const std::string &text, Clock::time_point now) {
+  write_stderr(text);
   printed_ = true;
   next_ = now + (style_ == Style::json ? kJsonEvery : kLineEvery);
 }
@@ -80,13 +98,28 @@ std::string Progress::line(std::uint64_t done, std::uint64_t total, double secon
   return text::cat("\r", operation_, " ", what, percent(done, total), left(done, total, seconds), "\033[K");
 }
 
-std::string Progress::json(std::uint64_t done, std::uint64_t total, double seconds) const {
-  const json::Object line{{"schema", "vbdkit.progress/1"},
-                          {"operation", operation_},
-                          {"done", done},
-                          {"total", total},
-                          {"seconds", std::round(seconds * 10) / 10}};
-  return json::dump(line, 0) + "\n";
+/// The first names that it waits for, as many as fit.
+std::string Progress::line(std::size_t done, std::size_t total, double seconds,
+                           const std::vector<std::string> &names) const {
+  std::string list;
+  std::size_t shown = 0;
+  for (; shown < names.size(); ++shown) {
+    const std::string name = text::printable(names[shown]);
+    if (shown > 0 && list.size() + name.size() + 2 > kLongestWhat) break;
+    list += text::cat(shown == 0 ? "" : ", ", name);
+  }
+  if (list.size() > kLongestWhat) list = list.substr(0, kLongestWhat - 3) + "...";
+  if (shown < names.size()) list += text::cat(" +", names.size() - shown);
+  return text::cat("\r", operation_, ": ", total - done, " of ", total, " left, waiting for ", list, ", ",
+                   static_cast<long long>(seconds), " s\033[K");
+}
+
+json::Value Progress::json(std::uint64_t done, std::uint64_t total, double seconds) const {
+  return json::Object{{"schema", "vbdkit.progress/1"},
+                      {"operation", operation_},
+                      {"done", done},
+                      {"total", total},
+                      {"seconds", std::round(seconds * 10) / 10}};
 }
 
 }  // namespace vbd::cli

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT
-// --progress: how far work with images is, on stderr, once it has taken longer than a second; and the end
-// that SIGINT, SIGTERM and SIGHUP put to it.
+// --progress: how far work with images is, or which instances it waits for, on stderr, once it has taken
+// longer than a second; and the end that SIGINT, SIGTERM and SIGHUP put to it.
 #pragma once
 
 #include <chrono>
 #include <cstdint>
 #include <mutex>
 #include <string>
+#include <vector>
 
 #include "cli/session.hpp"
 #include "core/image/watch.hpp"
@@ -25,14 +26,20 @@ class Progress {
 
   /// To be given to the work; valid as long as this lives.
   [[nodiscard]] image::Watch watch();
+  /// The same of work with several things that have names: those that it waits for. True: it is to end.
+  [[nodiscard]] bool awaits(std::size_t done, std::size_t total, const std::vector<std::string> &names);
 
  private:
   using Clock = std::chrono::steady_clock;
   enum class Style { none, line, json };
   bool report(std::uint64_t done, std::uint64_t total);
-  void print(std::uint64_t done, std::uint64_t total, Clock::time_point now);
+  /// Once a second has passed, and then now and then.
+  [[nodiscard]] bool is_time(Clock::time_point now) const { return now >= next_; }
+  void print(const std::string &text, Clock::time_point now);
   [[nodiscard]] std::string line(std::uint64_t done, std::uint64_t total, double seconds) const;
-  [[nodiscard]] std::string json(std::uint64_t done, std::uint64_t total, double seconds) const;
+  [[nodiscard]] std::string line(std::size_t done, std::size_t total, double seconds,
+                                 const std::vector<std::string> &names) const;
+  [[nodiscard]] json::Value json(std::uint64_t done, std::uint64_t total, double seconds) const;
 
   sys::Interrupts interrupts_;
   const std::string operation_, what_;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include <vbdkit/plugin.h>
 
+#include <algorithm>
+
 #include "cli/build_info.hpp"
 #include "cli/report/report.hpp"
 #include "core/base/text.hpp"
@@ -39,7 +41,7 @@ Outcome each(bool json, const std::vector<Each> &list, bool dry_run, std::string
     value.set("name", one.name).set("steps", to_json(one.done ? *one.done : instance::Plan{}));
     instances.push_back(value.set("error", one.done ? json::Value() : error_value(one.done.error())));
     if (!one.done) {
-      if (outcome.exit == Exit::done) outcome.exit = one.done.error().exit();
+      outcome.exit = std::max(outcome.exit, one.done.error().exit());
       continue;
     }
     if (json) continue;

@@ -52,7 +52,7 @@ struct Each {
   Result<instance::Plan> done;
 };
 /// vbdkit.each/1; in text a line for each that `done` ("running") is said of, and in a dry run the steps. The
-/// exit code is the first error's; errors are not in the text.
+/// exit code is the highest of the errors'; errors are not in the text.
 [[nodiscard]] Outcome each(bool json, const std::vector<Each> &list, bool dry_run, std::string_view done);
 
 [[nodiscard]] json::Value to_json(const LogicalId &id);

@@ -8,6 +8,7 @@
 #include "core/sys/components.hpp"
 #include "core/sys/exec.hpp"
 #include "core/sys/files.hpp"
+#include "core/sys/interrupt.hpp"
 #include "manager/hypervisor/qmp.hpp"
 
 namespace vbd::hypervisor {
@@ -118,6 +119,9 @@ Result<void> wait_up(const Guest &guest) {
     } else if (Clock::now() - begin >= kSettleTime) {
       return {};
     }
+    if (sys::Interrupts::came() != 0)
+      return Error(sys::kHelperCancelled,
+                   cat("instance ", guest.name, ": vbd was told to end before it was up"));
     if (Clock::now() - begin > guest.profile.commands.start_timeout) {
       return Error(kStartFailed,
                    cat("instance ", guest.name, ": ", guest.profile.name, " did not come up within ",
@@ -369,7 +373,7 @@ Result<bool> wait_down(const Guest &guest, milliseconds patience) {
     auto status = guest_status(guest, kAnswer);
     if (!status) return status.error();
     if (!status->there() || status->state == GuestStatus::State::stopped) return true;
-    if (Clock::now() >= deadline) return false;
+    if (Clock::now() >= deadline || sys::Interrupts::came() != 0) return false;
     std::this_thread::sleep_for(kPoll);
   }
 }
@@ -379,7 +383,7 @@ Result<bool> stop_orderly(const Guest &guest, milliseconds patience) {
   for (const auto deadline = Clock::now() + patience;;) {
     const auto left = std::chrono::ceil<milliseconds>(deadline - Clock::now());
     auto down = wait_down(guest, std::min(left, kAskAgain));
-    if (!down || *down || left <= kAskAgain) return down;
+    if (!down || *down || left <= kAskAgain || sys::Interrupts::came() != 0) return down;
     // Its hypervisor may be too busy to take it; the first request was heard by that.
     if (auto again = ask_stop(guest); !again) continue;
   }

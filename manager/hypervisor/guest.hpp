@@ -76,7 +76,8 @@ using Guests = std::multimap<std::string, GuestStatus>;
 [[nodiscard]] Result<void> ask_stop(const Guest &guest);
 /// Ends it; returns when it is gone.
 [[nodiscard]] Result<void> destroy_guest(const Guest &guest);
-/// True when it is gone, or has shut down and waits to be destroyed, within `patience`.
+/// True when it is gone, or has shut down and waits to be destroyed, within `patience`. An interrupt
+/// (core/sys/interrupt.hpp) ends the wait.
 [[nodiscard]] Result<bool> wait_down(const Guest &guest, std::chrono::milliseconds patience);
 /// Both, and asks again every few seconds: a guest that boots does not hear the first request.
 [[nodiscard]] Result<bool> stop_orderly(const Guest &guest, std::chrono::milliseconds patience);

@@ -6,6 +6,7 @@
 #include "core/base/text.hpp"
 #include "core/sys/components.hpp"
 #include "core/sys/host.hpp"
+#include "core/sys/interrupt.hpp"
 #include "manager/instance/live_parts.hpp"
 #include "manager/instance/world.hpp"
 
@@ -52,6 +53,8 @@ Result<void> bring_down(const Manager &manager, const GuestRecord &guest, const 
       if (!waited) return waited.error();
       down = *waited;
     }
+    if (!down && sys::Interrupts::came() != 0)
+      return still_running(spec, "it was asked to shut down and has not yet, when vbd was told to end");
     if (!down && !spec.force) {
       return still_running(spec, cat("it has not shut down within ", spec.timeout.count(), " s"));
     }
