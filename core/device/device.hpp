@@ -71,6 +71,7 @@ struct Status {
   enum class State { detached, attached, broken };
   State state = State::detached;
   std::string reason;       ///< broken: why; unrecorded: by whom
+  bool silent = false;      ///< its storage does not answer: all of this is from records and sysfs
   bool unrecorded = false;  ///< detached as far as records go, but somebody writes to the image
   Attachment attachment;    ///< when attached
 };

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: MIT
 #include "core/device/disk.hpp"
 
+#include <set>
+
 #include "core/base/size.hpp"
 #include "core/base/text.hpp"
+#include "core/sys/children.hpp"
 #include "core/sys/usage.hpp"
 
 namespace vbd::device {
@@ -51,10 +54,55 @@ Result<void> look_at_image(Disk &disk) {
 
 }  // namespace
 
+namespace {
+
+/// Only those that the path lies below by its text, so that the storage of others is not touched.
+std::vector<std::string> fitting(const config::Settings &settings, const std::string &path) {
+  std::vector<std::string> found;
+  for (const std::string &directory : settings.allowed_dirs) {
+    if (path.starts_with(directory + "/")) found.push_back(directory);
+  }
+  return found.empty() ? settings.allowed_dirs : found;
+}
+
+Error silent_error(const std::string &path, const char *more) {
+  return Error(sys::kIo, text::cat(text::printable(path), ": its storage does not answer", more),
+               "look at its server, its network or its disk, or unmount it");
+}
+
+bool is_broken(const Error &error) {
+  return error.is(sys::kIo);
+}
+
+/// A letter: what a child answers.
+std::string try_path(const Context &context, const std::string &path) {
+  const auto allowed = sys::resolve_allowed(fitting(context.settings, path));
+  const auto place = sys::open_dir_below(sys::dir_name(path), allowed);
+  if (!place) return is_broken(place.error()) ? "b" : "y";
+  const auto info = sys::file_info_at(place->get(), sys::base_name(path));
+  if (!info) return is_broken(info.error()) ? "b" : "y";
+  const auto image = sys::open_image_below(path, allowed, sys::Access::read);
+  return !image && is_broken(image.error()) ? "b" : "y";
+}
+
+}  // namespace
+
+bool answers(const Context &context, const std::string &path) {
+  constexpr std::chrono::milliseconds kPatience{2000};
+  const std::string mount = sys::mount_that_may_hang(path);
+  if (mount.empty()) return try_path(context, path) == "y";
+  static std::set<std::string> silent;  // waited for once
+  if (silent.contains(mount)) return false;
+  const auto answer = sys::run_in_children(
+      1, {{0}}, [&](std::size_t) { return try_path(context, path); }, kPatience);
+  if (!answer.front()) silent.insert(mount);
+  return answer.front() == "y";
+}
+
 Result<Place> open_place(const Context &context, const std::string &path, bool may_be_gone) {
   if (auto valid = check_image_path(path); !valid) return valid.error();
   Place place;
-  place.allowed = sys::resolve_allowed(context.settings.allowed_dirs);
+  place.allowed = sys::resolve_allowed(fitting(context.settings, path));
   auto confined = sys::confine(path, place.allowed);
   if (!confined) return confined.error();
   place.path = std::move(*confined);
@@ -84,6 +132,7 @@ std::string Disk::shown() const {
 
 Result<Disk> open_for_attach(const Context &context, const AttachSpec &spec) {
   if (auto paired = context.registry.check_pairing(spec.id); !paired) return paired.error();
+  if (!answers(context, spec.id.path)) return silent_error(spec.id.path, "");
   auto place = open_place(context, spec.id.path, false);
   if (!place) return place.error();
   auto driver = context.registry.load(spec.id.driver);
@@ -117,7 +166,36 @@ Result<Disk> open_for_attach(const Context &context, const AttachSpec &spec) {
   return disk;
 }
 
+namespace {
+
+/// What is known of a disk whose storage does not answer.
+Result<Disk> open_silent(const Context &context, const LogicalId &id, bool locked) {
+  if (auto valid = check_image_path(id.path); !valid) return valid.error();
+  auto driver = context.registry.load(id.driver);
+  if (!driver) return driver.error();
+  Place place;
+  place.path = sys::absolute_path(id.path);
+  place.directory_path = sys::dir_name(place.path);
+  place.silent = true;
+  Disk disk{context, id, *driver, Records(context.settings.run_dir), std::move(place), {}, {}, {}, {}};
+  if (locked) {
+    auto lock = lock_place(context, disk.place);
+    if (!lock) return lock.error();
+    disk.lock.emplace(std::move(*lock));
+  }
+  auto found = disk.records.find(disk.place.path);
+  if (!found) return found.error();
+  if (!*found) {
+    return silent_error(disk.place.path, ", and no record says that it is attached");
+  }
+  disk.record = std::move(*found);
+  return disk;
+}
+
+}  // namespace
+
 Result<Disk> open_for_others(const Context &context, const LogicalId &id, bool locked) {
+  if (!answers(context, id.path)) return open_silent(context, id, locked);
   auto place = open_place(context, id.path, true);
   if (!place) return place.error();
   auto driver = context.registry.load(id.driver);

@@ -23,10 +23,14 @@ struct Place {
   std::vector<sys::AllowedDir> allowed;
   std::string path;  ///< confined
   std::string directory_path;
-  sys::Fd directory;  ///< none when it does not exist (any more)
+  sys::Fd directory;    ///< none when it does not exist (any more), or does not answer
+  bool silent = false;  ///< its storage does not answer
 };
 /// With `may_be_gone` a missing directory is no error.
 [[nodiscard]] Result<Place> open_place(const Context &context, const std::string &path, bool may_be_gone);
+/// False when the storage of the path is gone (EIO, ENOTCONN) or does not answer within 2 s: then what is
+/// recorded and what sysfs says are all that there is, and nothing there may be touched.
+[[nodiscard]] bool answers(const Context &context, const std::string &path);
 /// The operation lock of that directory; on a filesystem that can't carry the file, one under RUN_DIR.
 [[nodiscard]] Result<sys::OperationLock> lock_place(const Context &context, const Place &place,
                                                     std::chrono::milliseconds patience = kLockPatience);

@@ -222,6 +222,9 @@ Result<void> call_refresh(Disk &disk) {
 }
 
 Result<void> forget(Disk &disk) {
+  if (disk.record->leased && disk.place.silent) {
+    log::warn(text::cat(disk.shown(), ": its storage does not answer, so this node's lease stays there"));
+  }
   if (disk.record->leased && disk.place.directory) {
     auto needed = lease_still_needed(disk);
     if (!needed) return needed.error();

@@ -7,6 +7,7 @@
 #include "core/base/log.hpp"
 #include "core/base/text.hpp"
 #include "core/device/device.hpp"
+#include "core/sys/children.hpp"
 #include "core/sys/components.hpp"
 #include "core/sys/run.hpp"
 #include "core/sys/usage.hpp"
@@ -104,6 +105,26 @@ Result<Attachment> mount(const Context &context, const MountRequest &request) {
   return mounted.error();
 }
 
+namespace {
+
+/// In a child that can be abandoned: an unmount writes, and waits for its storage.
+Result<void> unmount_silent(const std::string &target, const std::string &path) {
+  const auto unmounted = [&](std::size_t) -> std::string {
+    const auto done = sys::unmount(target);
+    return done ? "" : done.error().message();
+  };
+  const auto answer = sys::run_in_children(1, {{0}}, unmounted, std::chrono::seconds(2));
+  if (answer.front() && answer.front()->empty()) return {};
+  return Error(
+      kDeviceBusy,
+      answer.front() ? *answer.front()
+                     : text::cat(text::printable(target), ": the storage of ", text::printable(path),
+                                 " does not answer, and what was written waits for it"),
+      text::cat("umount again when it answers; 'umount -l ", target, "' hides the mount until then"));
+}
+
+}  // namespace
+
 Result<void> umount(const Context &context, const LogicalId &id, const std::string &directory) {
   // The mount is where the links of the path lead to; who mounted through one has it in the holder's name.
   const std::string given = sys::absolute_path(directory);
@@ -124,8 +145,11 @@ Result<void> umount(const Context &context, const LogicalId &id, const std::stri
   Result<void> stored;
   for (const sys::Mount &mount : mounts) {
     // The kernel tells once what could not be written, and an unmount tells nobody.
-    if (auto written = sys::sync_filesystem(target); !written && stored) stored = written;
-    if (auto done = sys::unmount(target); !done) {
+    if (!status->silent) {
+      if (auto written = sys::sync_filesystem(target); !written && stored) stored = written;
+    }
+    auto done = status->silent ? unmount_silent(target, id.path) : sys::unmount(target);
+    if (!done) {
       if (!stored) log::error(stored.error().message());
       return done.error();
     }

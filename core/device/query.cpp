@@ -33,6 +33,7 @@ Result<Status> status_of(Disk &disk) {
   auto observed = observe(disk);
   if (!observed) return observed.error();
   Status status = to_status(disk, *observed);
+  status.silent = disk.place.silent;
   if (status.state != Status::State::detached) return status;
   auto users = unrecorded_users(disk);
   status.unrecorded = users && !users->empty();
@@ -52,9 +53,14 @@ Result<Status> query(const Context &context, const LogicalId &id, bool locked) {
 }
 
 Result<std::vector<std::string>> holders_of(const Context &context, const LogicalId &id) {
+  const Records records(context.settings.run_dir);
+  if (!answers(context, id.path)) {
+    auto known = records.find(sys::absolute_path(id.path));
+    if (!known) return known.error();
+    return *known ? (*known)->holders : std::vector<std::string>();
+  }
   auto place = open_place(context, id.path, true);
   if (!place) return place.error();
-  const Records records(context.settings.run_dir);
   auto record = records.find(place->path);
   if (record && !*record && place->directory) {
     if (auto info = sys::file_info_at(place->directory.get(), sys::base_name(place->path))) {

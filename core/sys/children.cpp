@@ -49,11 +49,14 @@ bool write_all(int fd, std::string_view data) {
   return true;
 }
 
-/// Descriptors are closed because an abandoned child would keep the locks that live in them.
+/// Descriptors are closed because an abandoned child would keep the locks that live in them, and the pipe that
+/// whoever reads our output waits for the end of.
 [[noreturn]] void child_main(int pipe, const std::vector<std::size_t> &items, const ChildTask &task) {
   constexpr int fd = 3;
   if (pipe != fd && ::dup2(pipe, fd) < 0) ::_exit(1);
   ::close_range(fd + 1, ~0U, 0);
+  const int null = ::open("/dev/null", O_RDWR);
+  for (int standard = 0; null >= 0 && standard < fd; ++standard) ::dup2(null, standard);
   std::string message;
   for (const std::size_t item : items) {  // at once, for the next one may hang
     const std::string answer = task(item);

@@ -6,6 +6,7 @@
 
 #include "core/base/text.hpp"
 #include "core/sys/block.hpp"
+#include "core/sys/proc.hpp"
 
 namespace vbd::sys {
 namespace {
@@ -55,6 +56,20 @@ LoopDevice from(const Device &device) {
 }
 
 }  // namespace
+
+std::string mount_that_may_hang(const std::string &path) {
+  std::string found;
+  bool hangs = false;
+  const auto mounts = read_mountinfo();
+  if (!mounts) return found;
+  for (const MountEntry &mount : *mounts) {
+    const bool covers = mount.target == "/" || path == mount.target || path.starts_with(mount.target + "/");
+    if (!covers || mount.target.size() < found.size()) continue;  // of equal ones the last is on top
+    found = mount.target;
+    hangs = vbdkit::loop::finding::can_hang(mount.type);
+  }
+  return hangs ? found : std::string();
+}
 
 std::vector<LoopDevice> scan_loops(const FileId &file, std::string &unseen) {
   std::vector<LoopDevice> loops;

@@ -34,6 +34,10 @@ struct NamedLoop {
 };
 [[nodiscard]] std::vector<NamedLoop> loops_below(const std::vector<std::string> &directories);
 
+/// Where the filesystem of the path is mounted when its calls may wait for ever (FUSE, NFS, ...), by the
+/// table of mounts; else "".
+[[nodiscard]] std::string mount_that_may_hang(const std::string &path);
+
 struct Mount {
   std::string source, target, type, options;
 };

@@ -6,6 +6,7 @@
 
 #include "core/base/log.hpp"
 #include "core/base/text.hpp"
+#include "core/device/record.hpp"
 #include "manager/instance/disks.hpp"
 #include "manager/instance/live_parts.hpp"
 #include "manager/instance/settle.hpp"
@@ -85,6 +86,11 @@ Result<bool> release(const Attempt &attempt, const LogicalId &id, bool running, 
   return true;
 }
 
+Error is_running(const std::string &name) {
+  return {kRunning, cat("instance ", name, ": it runs"),
+          cat("vbd instance stop ", name, "; --force detaches what its guest does not have open")};
+}
+
 /// A guest must not lose its disks; with force only those go that it does not have open. True: it is there.
 Result<bool> check_guest(const Manager &manager, const InstanceRecord &record, bool force) {
   std::optional<GuestRecord> guest;
@@ -92,9 +98,7 @@ Result<bool> check_guest(const Manager &manager, const InstanceRecord &record, b
   if (!status && !force) return status.error();
   const bool running = guest && (!status || status->there());
   if (!running || force) return running;
-  return Error(
-      kRunning, cat("instance ", record.name, ": it runs"),
-      cat("vbd instance stop ", record.name, "; --force detaches what its guest does not have open"));
+  return is_running(record.name);
 }
 
 Result<Plan> do_deactivate(const Manager &manager, const InstanceRecord &record, bool force, bool dry_run) {
@@ -112,6 +116,42 @@ Result<Plan> do_deactivate(const Manager &manager, const InstanceRecord &record,
   }
   if (!done) return done.error();
   return plan;
+}
+
+/// Its storage is gone: what RUN_DIR says is attached for it is taken back all the same.
+Result<Plan> deactivate_lost(const Manager &manager, const std::string &name, const Error &why, bool force,
+                             bool dry_run) {
+  InstanceRecord record;
+  record.name = name;
+  const Attempt attempt{manager, record, disk_holder(record), {}};
+  const auto records = device::Records(manager.settings.run_dir).all();
+  const auto guests = noted_guests(manager.settings);
+  if (!records || !guests) return why;
+  for (const GuestRecord &guest : *guests) {
+    const auto status = status_of(manager, guest);
+    if (guest.name == name && !force && (!status || status->there())) return is_running(name);
+  }
+  Plan plan;
+  Result<void> done;
+  for (const device::Record &known : *records) {
+    if (!known.held_by(attempt.holder)) continue;
+    const auto driver = Constant::parse(known.driver, PluginKind::driver);
+    const auto filetype = Constant::parse(known.filetype, PluginKind::filetype);
+    if (!driver || !filetype) continue;
+    const LogicalId id{*driver, *filetype, known.image};
+    auto gone = device::detach(attempt.context(), id, attempt.holder, dry_run, false);
+    if (!gone && !done) log::error(gone.error().message());
+    if (!gone && done) done = gone;
+    if (gone) plan.push_back(cat("detach ", id.path, " for ", attempt.holder));
+  }
+  if (!done) return done.error();
+  if (plan.empty()) return why;
+  log::warn(cat(why.message(), ": what was attached for it was known from ", manager.settings.run_dir));
+  return plan;
+}
+
+bool is_lost(const Error &error) {
+  return error.is(kInstanceNotFound) || error.is(kUnreachable);
 }
 
 }  // namespace
@@ -162,10 +202,16 @@ Result<Activated> activate_disks(const Manager &manager, const std::string &name
 Result<Plan> deactivate_disks(const Manager &manager, const std::string &name, bool force, bool dry_run) {
   if (dry_run) {
     auto entry = find_settled(manager, name, true);
+    if (!entry && is_lost(entry.error())) return deactivate_lost(manager, name, entry.error(), force, true);
     if (!entry) return entry.error();
     return do_deactivate(manager, entry->record, force, true);
   }
   auto work = open_work(manager, name);
+  if (!work && is_lost(work.error())) {
+    auto lost = deactivate_lost(manager, name, work.error(), force, false);
+    log::audit(cat("instance deactivate-disks ", name), lost ? "done" : lost.error().message());
+    return lost;
+  }
   if (!work) return work.error();
   auto done = do_deactivate(manager, work->record, force, false);
   log::audit(cat("instance deactivate-disks ", name), done ? "done" : done.error().message());

@@ -84,8 +84,8 @@ void find_loops(const Call &call, Parts &parts) {
   for (const loop::Device &device : loop::find(search)) {
     const bool tagged = known && loop::is_ours(device, file, tag);
     // After a lazy unmount the path of a dead file is "/": then only the record knows.
-    const bool dead =
-        loop::is_dead(device.error) && (device.backing_path == parts.fuse || device.node == node);
+    const bool dead = (loop::is_dead(device.error) || device.error == ETIMEDOUT) &&
+                      (device.backing_path == parts.fuse || device.node == node);
     if (tagged || dead) {
       parts.loops.push_back(device);
     } else if (device.backing_path == parts.fuse) {

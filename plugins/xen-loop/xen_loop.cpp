@@ -28,9 +28,18 @@ struct Driver {
 /// since then must not hide the device).
 struct Target {
   std::optional<FileKey> current, recorded;
+  std::string node, path;  ///< as recorded
 
+  /// Its storage is gone or does not answer, so the kernel can't tell what is behind it: then the record and
+  /// the name in sysfs do.
+  [[nodiscard]] bool cut_off(const Device &device) const {
+    const bool silent = vbdkit::loop::is_dead(device.error) || device.error == ETIMEDOUT;
+    // After a lazy unmount the name is that below the mount.
+    return silent && recorded && device.node == node &&
+           (device.backing_path == path || path.ends_with(device.backing_path));
+  }
   [[nodiscard]] bool ours(const Device &device, std::string_view tag) const {
-    return (current && vbdkit::loop::is_ours(device, *current, tag)) ||
+    return cut_off(device) || (current && vbdkit::loop::is_ours(device, *current, tag)) ||
            (recorded && vbdkit::loop::is_ours(device, *recorded, tag));
   }
   /// Also one that has the name of the request, seen or not.
@@ -48,13 +57,16 @@ Target find_target(const Driver &driver, const vbd_request *request) {
   Target target;
   FileKey key;
   struct stat st = {};
-  if (request->image_fd >= 0) {
-    if (vbdkit::loop::key_of(request->image_fd, key)) target.current = key;
-  } else if (request->image != nullptr && ::lstat(request->image, &st) == 0) {
-    target.current = FileKey{st.st_dev, st.st_ino};
-  }
   const char *text = driver.state == nullptr ? nullptr : driver.state->get(driver.host->ctx, kFileKey);
   if (vbdkit::loop::from_text(text, key)) target.recorded = key;
+  if (request->node != nullptr) target.node = request->node;
+  if (request->image != nullptr) target.path = request->image;
+  if (request->image_fd >= 0) {
+    if (vbdkit::loop::key_of(request->image_fd, key)) target.current = key;
+  } else if (!target.path.empty() && !(target.recorded && vbdkit::loop::may_hang(target.path)) &&
+             ::lstat(request->image, &st) == 0) {
+    target.current = FileKey{st.st_dev, st.st_ino};
+  }
   return target;
 }
 
@@ -193,6 +205,13 @@ int32_t query_body(const Driver &driver, const vbd_request *request, vbd_sink *s
                             " will vanish at its last close: somebody else detached it while it was in use")
                                .c_str());
       return out.status() == VBD_OK ? put_device(device, sink) : out.status();
+    }
+    if (target.cut_off(device)) {
+      out.flag("attached", false);
+      out.text("node", device.node.c_str());
+      out.text("broken",
+               (device.node + ": its storage does not answer: " + std::strerror(device.error)).c_str());
+      return out.status();
     }
     if (target.ours(device, tag)) {
       out.flag("attached", false);

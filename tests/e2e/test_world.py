@@ -28,7 +28,7 @@ class World(Sandbox):
             support.skip(self.id(), "needs /dev/fuse")
         below, target = os.path.join(self.dir, name + ".below"), os.path.join(self.dir, name)
         os.mkdir(below, 0o755)
-        os.mkdir(target, 0o755)
+        os.makedirs(target, 0o755, exist_ok=True)
         script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "small_fuse.py")
         server = subprocess.Popen([sys.executable, script, below, target, device],
                                   stdout=subprocess.PIPE)
@@ -167,6 +167,102 @@ class Loops(World):
         finally:
             self.unbind(made)
         self.assertLess((crowded - alone) / 500, 0.0004, f"alone {alone * 1e3:.1f} ms")
+
+
+class Broken(World):
+    """Issue: giving back needed what broke."""
+
+    ways = ("hangs", "eio", "dead")
+
+    def setUp(self):
+        super().setUp()
+        self.target, self.server = self.breakable("storage")
+
+    def each_way(self, prepare, check):
+        for how in self.ways:
+            with self.subTest(how=how):
+                if self.server.poll() is not None:
+                    support.run("umount", "-l", self.target)
+                prepare()
+                self.break_it(self.server, how)
+                try:
+                    check(how)
+                    self.assertEqual(self.our_loops(), [])
+                finally:
+                    self.server.send_signal(signal.SIGCONT)
+                    self.server.send_signal(signal.SIGUSR2)
+
+    def gives_back(self, *words):
+        """A mount or losetup of somebody else looks at every loop device, and hangs in one whose storage does: such a
+        device is in use. Then the storage answers for a moment."""
+        for _ in range(20):
+            done = self.vbd(*words, rc=None, timeout=60)
+            if done.returncode != 4 or " is in use: process " not in done.stderr:
+                break
+            self.server.send_signal(signal.SIGCONT)
+            time.sleep(0.3)
+            self.server.send_signal(signal.SIGSTOP)
+        self.assertEqual(done.returncode, 0, done.stderr)
+
+    def attach(self):
+        self.disk = self.logical_id(self.image(os.path.join(self.storage, f"plain{time.monotonic_ns()}")))
+        return self.vbd("disk", "attach", self.disk).stdout.strip()
+
+    def test_detach(self):
+        self.each_way(self.attach, lambda how: self.gives_back("disk", "detach", self.disk))
+
+    def test_verify_repair(self):
+        def check(how):
+            self.vbd("cluster", "verify", "--repair", rc=None, timeout=60)
+            if self.our_loops():  # as in gives_back()
+                self.gives_back("disk", "detach", self.disk)
+        self.each_way(self.attach, check)
+
+    def test_deactivate_disks(self):
+        def prepare():
+            self.name = f"web{time.monotonic_ns()}"
+            self.vbd("instance", "add", "-t", "file:driver=loop", "--disk", "0:size=1M", "--disk", "1:size=1M", "--no-start",
+                     self.name)
+            self.vbd("instance", "activate-disks", self.name)
+            self.assertEqual(len(self.our_loops()), 2)
+        self.each_way(prepare, lambda how: self.gives_back("instance", "deactivate-disks", self.name))
+
+    def test_umount(self):
+        where = os.path.join(self.dir, "mnt")
+        os.mkdir(where)
+
+        def prepare():
+            path = self.image(os.path.join(self.storage, f"plain{time.monotonic_ns()}"), 4 * MiB)
+            self.assertEqual(support.run("mkfs.ext4", "-q", "-F", path).returncode, 0)
+            self.disk = self.logical_id(path)
+            self.vbd("disk", "mount", "--read-only", self.disk, where)
+
+        def check(how):
+            done = self.vbd("disk", "umount", self.disk, where, rc=None, timeout=60)
+            self.assertFalse(os.path.ismount(where), done.stderr)
+            if done.returncode == 4:
+                return self.gives_back("disk", "detach", self.disk, "--holder", f"mount:{where}")
+            self.assertEqual(done.returncode, 0, done.stderr)
+        self.each_way(prepare, check)
+
+    def test_an_unmount_that_has_to_write_waits_for_its_storage_and_says_so(self):
+        where, path = os.path.join(self.dir, "mnt"), self.image(os.path.join(self.storage, "plain"), 4 * MiB)
+        os.mkdir(where)
+        self.assertEqual(support.run("mkfs.ext4", "-q", "-F", path).returncode, 0)
+        disk = self.logical_id(path)
+        self.vbd("disk", "mount", disk, where)
+        with open(os.path.join(where, "hello"), "w") as f:
+            f.write("hello")
+        self.break_it(self.server, "hangs")
+        error = self.fails(4, "disk.busy", "disk", "umount", disk, where, timeout=30)
+        self.assertIn("does not answer", error)
+        self.server.send_signal(signal.SIGCONT)
+        time.sleep(0.2)
+        if os.path.ismount(where):
+            self.vbd("disk", "umount", disk, where)
+        else:
+            self.vbd("disk", "detach", disk, "--holder", f"mount:{where}")
+        self.assertEqual(self.our_loops(), [])
 
 
 class Strings(World):

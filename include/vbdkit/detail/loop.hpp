@@ -187,6 +187,39 @@ inline ClearStep try_clear(const Device &device, bool dead, std::string &who, in
   return ClearStep::again;
 }
 
+/// Clears a device whose storage does not answer, in a child that can be abandoned: the last close writes out
+/// what is left, and may wait for ever. So nothing was left when it is gone.
+inline int32_t clear_silent(const Device &device, vbd_error *err) {
+  std::vector<std::string> who = node_use::claims(device.node);
+  if (who.empty()) who = node_use::openers(device.node, -1);
+  std::erase_if(who, [](const std::string &user) { return user.ends_with("(vbd)"); });  // abandoned as well
+  if (!who.empty()) {
+    return fail(err, VBD_E_BUSY, "loop.in_use", EBUSY, "%s is in use: %s", device.node.c_str(),
+                detail::join(who).c_str());
+  }
+  const char *node = device.node.c_str();
+  const pid_t child = ::fork();
+  if (child == 0) {
+    ::syscall(SYS_close_range, 0, ~0U, 0);
+    const int fd = ::open(node, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    ::_exit(fd >= 0 && ::ioctl(fd, LOOP_CLR_FD) == 0 ? 0 : 1);
+  }
+  bool gone = false, ended = child < 0;
+  for (int waited = 0; waited < finding::kPatienceMs && !(gone && ended); waited += 10) {
+    if (!ended) ended = ::waitpid(child, nullptr, WNOHANG) != 0;
+    gone = !finding::is_still_bound(device.node);
+    if (!gone) pause_ms(10);
+    if (gone && !ended) pause_ms(10);
+  }
+  if (!ended) ::kill(child, SIGKILL);
+  if (gone) return VBD_OK;
+  return fail(
+      err, VBD_E_BUSY, "loop.silent", device.error,
+      "%s: the storage of %s does not answer, and what was written to the device waits for it; it goes "
+      "when that answers, or is unmounted by force",
+      device.node.c_str(), device.backing_path.c_str());
+}
+
 /// Clears the device and confirms it. VBD_E_BUSY names the user; short openings (udev looks at every device)
 /// are waited for. `lost`: not all that was written is in the file (errno says why), the device is gone all
 /// the same: see lost_writes. `dead`: who serves the file has ended, which the kernel may not know yet.
@@ -195,6 +228,7 @@ inline int32_t clear(const Device &device, int &lost, vbd_error *err, bool dead 
   lost = 0;
   if (::access(device.node.c_str(), R_OK | W_OK) != 0 && errno == EACCES)
     return open_failed(err, errno, device.node.c_str());
+  if (device.error == ETIMEDOUT) return clear_silent(device, err);
   for (int attempt = 0; attempt < 20; ++attempt) {
     const ClearStep step = try_clear(device, dead, who, lost);
     if (step == ClearStep::busy) break;

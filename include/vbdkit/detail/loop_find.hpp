@@ -183,12 +183,14 @@ inline void answer_one(const Question &question, Answer &answer) noexcept {
   }
 }
 
-/// Other descriptors are closed, because an abandoned child would keep their locks.
+/// Other descriptors are closed, because an abandoned child would keep their locks, and pipes of whoever reads
+/// our output.
 [[noreturn]] inline void child_main(const std::vector<Question> &questions, Answer *answers, std::size_t from,
                                     int pipe) noexcept {
   constexpr int kPipe = 3;
   if (pipe != kPipe) ::dup2(pipe, kPipe);
   ::syscall(SYS_close_range, kPipe + 1, ~0U, 0);
+  ::syscall(SYS_close_range, 0, kPipe - 1, 0);
   for (std::size_t i = from; i < questions.size(); ++i) {
     if (answers[i].done != 0) continue;
     answer_one(questions[i], answers[i]);
@@ -345,6 +347,13 @@ inline std::vector<Device> find(const Search &search) {
   }
   if (answers != nullptr) ::munmap(shared, bytes);
   return found;
+}
+
+/// The path lies on a filesystem whose calls may wait for ever, as the table of mounts has it.
+inline bool may_hang(const std::string &path) {
+  const finding::Mounts mounts = finding::read_mounts();
+  const finding::Mount *mount = finding::mount_of(mounts, path);
+  return mount != nullptr && finding::can_hang(mount->type);
 }
 
 inline std::vector<Device> on_file(const FileKey &file) {
