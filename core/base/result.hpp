@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Result<T>: a value or an Error. No exceptions of ours are thrown anywhere; those of libraries are
-// caught where the library is called.
+// caught where the library is called. An error on its way up is passed on by VBD_TRY and VBD_TRY_ASSIGN; only
+// code that adds something to it, or goes on in spite of it, looks at ok() itself.
 #pragma once
 
 #include <cassert>
@@ -53,3 +54,20 @@ class [[nodiscard]] Result<void> {
 };
 
 }  // namespace vbd
+
+/// Returns the error of `...`, a Result of anything, from the function that this stands in; else goes on.
+#define VBD_TRY(...)                                                              \
+  do {                                                                            \
+    if (auto VBD_TRY_NAME(vbd_tried_) = (__VA_ARGS__); !VBD_TRY_NAME(vbd_tried_)) \
+      return VBD_TRY_NAME(vbd_tried_).error();                                    \
+  } while (false)
+/// The value of `...`, a Result<T>, becomes `declaration`, such as `const auto size`; its error is returned
+/// from the function that this stands in. A declaration cannot be wrapped in do-while: not after an `if`
+/// without braces.
+#define VBD_TRY_ASSIGN(declaration, ...)                                  \
+  auto VBD_TRY_NAME(vbd_tried_) = (__VA_ARGS__);                          \
+  if (!VBD_TRY_NAME(vbd_tried_)) return VBD_TRY_NAME(vbd_tried_).error(); \
+  declaration = *std::move(VBD_TRY_NAME(vbd_tried_))
+#define VBD_TRY_NAME(prefix) VBD_TRY_NAMED(prefix, __LINE__)
+#define VBD_TRY_NAMED(prefix, line) VBD_TRY_JOIN(prefix, line)
+#define VBD_TRY_JOIN(prefix, line) prefix##line
