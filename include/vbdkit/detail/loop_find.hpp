@@ -163,6 +163,18 @@ struct Answer {
   FileKey named;
 };
 
+/// 0 or an errno value. A device that is given back at this moment, and perhaps taken for another file, says
+/// ENXIO: it is asked again, so that only one that stays free is taken for free.
+inline int read_info(const char *node, loop_info64 &info) noexcept {
+  int error = ENXIO;
+  for (int attempt = 0; attempt < 3 && error == ENXIO; ++attempt) {
+    if (attempt != 0) pause_ms(1);
+    const UniqueFd fd(::open(node, O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+    error = fd && ::ioctl(fd.get(), LOOP_GET_STATUS64, &info) == 0 ? 0 : errno;
+  }
+  return error;
+}
+
 /// In the child: only system calls, for another thread may have held any lock.
 inline void answer_one(const Question &question, Answer &answer) noexcept {
   struct stat st = {};
@@ -173,14 +185,9 @@ inline void answer_one(const Question &question, Answer &answer) noexcept {
     answer.elsewhere = 1;
     return;
   }
-  const int fd = ::open(question.device.node.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  answer.error = fd < 0 ? errno : 0;
-  if (fd >= 0) {
-    if (::ioctl(fd, LOOP_GET_STATUS64, &answer.info) != 0) answer.error = errno;
-    ::close(fd);
-  } else if ((answer.error == EACCES || answer.error == EPERM) && ::lstat(path, &st) == 0) {
+  answer.error = read_info(question.device.node.c_str(), answer.info);
+  if ((answer.error == EACCES || answer.error == EPERM) && ::lstat(path, &st) == 0)
     answer.named = {st.st_dev, st.st_ino};
-  }
 }
 
 /// Other descriptors are closed, because an abandoned child would keep their locks, and pipes of whoever reads
