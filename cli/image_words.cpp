@@ -8,6 +8,7 @@
 #include "core/config/documents.hpp"
 #include "core/device/lease.hpp"
 #include "core/image/image.hpp"
+#include "core/sys/spare.hpp"
 #include "manager/instance/catalog.hpp"
 
 namespace vbd::cli {
@@ -42,7 +43,7 @@ Result<std::optional<sys::OperationLock>> lock_if_ours(const Place &place) {
 }
 
 Result<void> refuse_listed(const Place &place, std::string_view verb, std::string_view instead) {
-  const auto text = sys::read_file_at(place.directory.get(), instance::kInstanceFile, kMaxRecord);
+  const auto text = sys::read_record_at(place.directory.get(), instance::kInstanceFile, kMaxRecord);
   if (!text) return text.error().is(sys::kNotFound) ? Result<void>{} : text.error();
   const std::string file =
       text::cat(sys::dir_name(sys::absolute_path(place.path)), "/", instance::kInstanceFile);

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+#include "core/base/log.hpp"
 #include "core/base/text.hpp"
 #include "core/device/disk.hpp"
 
@@ -37,6 +38,13 @@ Result<void> detach_unrecorded(Disk &disk, const Observed &observed, bool dry_ru
   return finish_detach(disk);
 }
 
+/// It was whole once, and broke while it was in use: what it had not stored yet is gone with it.
+void say_what_broke(const Disk &disk, const Observed &observed) {
+  if (observed.state != Status::State::broken || disk.record->phase != Record::Phase::attached) return;
+  log::warn(text::cat(disk.shown(), ": was broken when it was detached: ", observed.reason,
+                      disk.record->read_only ? "" : "; what was written last may be missing in it"));
+}
+
 }  // namespace
 
 Result<void> give_up(Disk &disk, const std::string &holder, bool dry_run) {
@@ -50,6 +58,7 @@ Result<void> give_up(Disk &disk, const std::string &holder, bool dry_run) {
   if (!record.held_by(holder) && !record.holders.empty() && !gone) return not_held(disk, holder);
   if (dry_run) return {};
   if (gone) return finish_detach(disk);
+  say_what_broke(disk, *observed);
   if (record.holders.size() <= 1) {
     auto done = finish_detach(disk);
     // Nobody else had it while it was attached.

@@ -11,6 +11,7 @@
 #include "core/sys/files.hpp"
 #include "core/sys/host.hpp"
 #include "core/sys/name_lock.hpp"
+#include "core/sys/spare.hpp"
 
 namespace vbd::device {
 namespace {
@@ -84,6 +85,26 @@ std::uint64_t newest(const std::vector<std::optional<Lease>> &all) {
     if (lease) generation = std::max(generation, lease->generation);
   }
   return generation;
+}
+
+/// Only a lack of room counts: what else stands in the way of a spare does not in the way of a record.
+Result<void> keep_room_here(const sys::NameLock &lock, int directory, const std::string &path,
+                            std::size_t bytes, const config::Settings &settings) {
+  auto kept = sys::keep_spare(directory, bytes);
+  if (kept) kept = lock.keep_spare(settings.node);
+  if (kept || !kept.error().is(sys::kNoSpace)) return {};
+  return Error(sys::kNoSpace, text::cat(text::printable(path), ": ", kept.error().message()),
+               "free some space there: what is begun now must be ended when all is full");
+}
+
+/// Of the larger of the records there, with a lease more.
+std::size_t record_bytes(int directory) {
+  constexpr std::size_t kOneLease = 512;
+  std::uint64_t most = 0;
+  for (const LeaseStore &store : lease_stores()) {
+    if (const auto info = sys::file_info_at(directory, store.file)) most = std::max(most, info->size);
+  }
+  return static_cast<std::size_t>(most) + kOneLease;
 }
 
 Result<void> check_all(const LeaseSpot &spot, const Said &said, const config::Settings &settings) {
@@ -165,8 +186,22 @@ Result<void> replace_instance(int directory, const std::string &path, InstanceRe
   }
   auto stamped = with_origin(std::move(record), settings);
   if (!stamped) return stamped.error();
+  (void)lock->keep_spare(settings.node);
   if (auto written = put_instance(directory, *stamped); !written) return written;
   return check_undisturbed(*lock, path);
+}
+
+Result<void> keep_room(int directory, const std::string &path, std::size_t bytes,
+                       const config::Settings &settings) {
+  auto lock = lock_names(directory, path, settings);
+  return lock ? keep_room_here(*lock, directory, path, bytes, settings) : lock.error();
+}
+
+Result<void> drop_spares(int directory) {
+  for (const LeaseStore &store : lease_stores()) {
+    if (sys::file_info_at(directory, store.file)) return {};
+  }
+  return sys::drop_spares(directory);
 }
 
 Result<SeenLease> see_lease(const LeaseSpot &spot, const config::Settings &settings, bool lenient) {
@@ -214,7 +249,13 @@ Result<void> take_lease(const LeaseSpot &spot, const config::Settings &settings,
   before.generation = newest(said->leases);
   auto lease = next_lease(before, settings, holder);
   if (!lease) return lease.error();
-  if (auto written = write_all(spot, said->leases, *lease, settings); !written) return written;
+  auto written =
+      keep_room_here(*lock, spot.directory, spot.directory_path, record_bytes(spot.directory), settings);
+  if (written) written = write_all(spot, said->leases, *lease, settings);
+  if (!written) {
+    (void)drop_spares(spot.directory);
+    return written;
+  }
   return check_undisturbed(*lock, spot.directory_path);
 }
 

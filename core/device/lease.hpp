@@ -37,6 +37,13 @@ inline constexpr ErrorKind kOperationElsewhere{"instance.operation_elsewhere", E
                                             const config::Settings &settings,
                                             const InstanceRecord *overrule = nullptr);
 
+/// Makes sure that a record of `bytes` in this directory can be replaced on a full filesystem too. kNoSpace
+/// when not. The caller holds the operation lock.
+[[nodiscard]] Result<void> keep_room(int directory, const std::string &path, std::size_t bytes,
+                                     const config::Settings &settings);
+/// What is kept for that goes, when no record is left in the directory.
+[[nodiscard]] Result<void> drop_spares(int directory);
+
 /// An operation that does not say where it runs runs here.
 [[nodiscard]] Result<InstanceRecord> with_origin(InstanceRecord record, const config::Settings &settings);
 
@@ -76,7 +83,8 @@ struct SeenLease {
 /// The same, with the instance.yaml of the directory as it was just read.
 [[nodiscard]] Result<void> refuse_elsewhere(const LeaseSpot &spot, const config::Settings &settings,
                                             const std::optional<InstanceRecord> &instance);
-/// This node has it when this returns, and has had it in no generation before.
+/// This node has it when this returns, and has had it in no generation before. kNoSpace also where it could
+/// not be given up again on a full filesystem.
 [[nodiscard]] Result<void> take_lease(const LeaseSpot &spot, const config::Settings &settings,
                                       const std::string &holder);
 /// Gives up what this node has; fine when that is nothing.

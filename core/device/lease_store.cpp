@@ -8,6 +8,7 @@
 #include "core/config/documents.hpp"
 #include "core/device/device.hpp"
 #include "core/sys/files.hpp"
+#include "core/sys/spare.hpp"
 
 namespace vbd::device {
 namespace {
@@ -31,7 +32,7 @@ Result<void> write_to_instance(const LeaseSpot &spot, const Lease &lease, const 
 }
 
 Result<config::Leases> read_leases(const LeaseSpot &spot) {
-  auto text = sys::read_file_at(spot.directory, kLeaseFile, kMaxFile);
+  auto text = sys::read_record_at(spot.directory, kLeaseFile, kMaxFile);
   if (!text && text.error().is(sys::kNotFound)) return config::Leases();
   if (!text) return text.error().at(text::printable(spot.directory_path));
   return config::parse_leases(*text, path_in(spot.directory_path, kLeaseFile));
@@ -56,8 +57,11 @@ Result<void> write_beside(const LeaseSpot &spot, const Lease &lease, const confi
     const auto there = sys::file_info_at(spot.directory, entry.first);
     return !there && there.error().is(sys::kNotFound);
   });
-  if (leases->empty()) return sys::unlink_at(spot.directory, kLeaseFile);
-  return sys::replace_file_at(spot.directory, kLeaseFile, config::write_leases(*leases));
+  if (leases->empty()) {
+    if (auto gone = sys::unlink_at(spot.directory, kLeaseFile); !gone) return gone;
+    return device::drop_spares(spot.directory);
+  }
+  return sys::replace_record_at(spot.directory, kLeaseFile, config::write_leases(*leases));
 }
 
 constexpr std::array kStores{
@@ -72,7 +76,7 @@ std::span<const LeaseStore> lease_stores() {
 }
 
 Result<std::optional<InstanceRecord>> read_instance(int directory, const std::string &path, bool read_only) {
-  auto text = sys::read_file_at(directory, kInstanceFile, kMaxFile);
+  auto text = sys::read_record_at(directory, kInstanceFile, kMaxFile);
   if (!text) {
     if (text.error().is(sys::kNotFound)) return std::optional<InstanceRecord>();
     return text.error().at(text::printable(path));
@@ -84,7 +88,7 @@ Result<std::optional<InstanceRecord>> read_instance(int directory, const std::st
 }
 
 Result<void> put_instance(int directory, const InstanceRecord &record) {
-  return sys::replace_file_at(directory, kInstanceFile, config::write_instance(record));
+  return sys::replace_record_at(directory, kInstanceFile, config::write_instance(record));
 }
 
 bool lists(const InstanceRecord &record, const std::string &file) {

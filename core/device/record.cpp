@@ -8,6 +8,7 @@
 #include "core/device/record_json.hpp"
 #include "core/sys/components.hpp"
 #include "core/sys/host.hpp"
+#include "core/sys/spare.hpp"
 #include "core/sys/trusted.hpp"
 
 namespace vbd::device {
@@ -127,7 +128,9 @@ Result<void> Records::write(Record &record) const {
   record.boot_id = *boot;
   auto directory = make_directory(records_directory(), 0755);
   if (!directory) return directory.error();
-  return sys::replace_file_at(directory->get(), record_name(record.file), write_record_json(record), 0644);
+  auto written =
+      sys::replace_record_at(directory->get(), record_name(record.file), write_record_json(record), 0644);
+  return written ? written : Result<void>(written.error().at(records_directory()));
 }
 
 Result<void> Records::drop(const Record &record) const {
@@ -141,7 +144,12 @@ Result<void> Records::drop(const Record &record) const {
   auto directory = open_if_there(records_directory());
   if (!directory) return directory.error();
   if (!*directory) return {};
-  return sys::unlink_at(directory->get(), record_name(record.file));
+  if (auto gone = sys::unlink_at(directory->get(), record_name(record.file)); !gone) return gone;
+  auto names = sys::list_dir(directory->get());
+  const bool last = names && std::none_of(names->begin(), names->end(),
+                                          [](const std::string &name) { return name.ends_with(kSuffix); });
+  if (last) (void)sys::drop_spares(directory->get());
+  return {};
 }
 
 std::string Records::state_directory(const sys::FileId &file) const {

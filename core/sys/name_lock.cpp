@@ -2,6 +2,9 @@
 #include "core/sys/name_lock.hpp"
 
 #include <fcntl.h>
+#include <linux/magic.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -14,6 +17,7 @@
 #include "core/sys/calls.hpp"
 #include "core/sys/files.hpp"
 #include "core/sys/host.hpp"
+#include "core/sys/spare.hpp"
 
 namespace vbd::sys {
 namespace {
@@ -78,11 +82,34 @@ std::optional<std::string> read_owner_text(int directory) {
   return file.error().is(kNotFound) ? std::nullopt : std::optional<std::string>(std::string());
 }
 
+/// A short symbolic link lies in its inode, and these have made their inodes beforehand; others, as xfs, want
+/// free blocks for each new file.
+bool names_need_room(int directory) {
+  struct statfs fs {};
+  if (::fstatfs(directory, &fs) != 0) return true;
+  return fs.f_type != EXT4_SUPER_MAGIC && fs.f_type != TMPFS_MAGIC;
+}
+
+/// The caller holds the operation lock: of this node nobody else writes into it.
+Result<bool> link_spare(int directory, const std::string &text, const std::string &node, const Error &why) {
+  const std::string name = lock_spare_name(node);
+  const Fd fd(::openat(directory, name.c_str(), O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+  struct stat st {};
+  if (!fd || ::fstat(fd.get(), &st) != 0) return why;
+  if (!S_ISREG(st.st_mode) || st.st_nlink != 1 || st.st_uid != ::geteuid()) return why;
+  if (::pwrite(fd.get(), text.data(), text.size(), 0) != static_cast<ssize_t>(text.size()) ||
+      ::ftruncate(fd.get(), static_cast<off_t>(text.size())) != 0 || !sync_fd(fd.get()))
+    return why;
+  if (calls().linkat(directory, name.c_str(), directory, lock_name().c_str(), 0) == 0) return true;
+  return errno == EEXIST ? Result<bool>(false) : Result<bool>(why);
+}
+
 /// True when the name is ours now; false when it was there.
-Result<bool> make_name(int directory, const std::string &text) {
+Result<bool> make_name(int directory, const std::string &text, const std::string &node) {
   const auto failed = [] { return errno_error(text::cat("make ", NameLock::kFileName), errno); };
   if (::symlinkat(text.c_str(), directory, lock_name().c_str()) == 0) return true;
   if (errno == EEXIST) return false;
+  if (errno == ENOSPC || errno == EDQUOT) return link_spare(directory, text, node, failed());
   if (errno != EPERM && errno != EOPNOTSUPP && errno != ENOSYS) return failed();
   const Fd fd(
       ::openat(directory, lock_name().c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
@@ -122,7 +149,7 @@ Result<NameLock> NameLock::acquire(int directory, const std::string &directory_p
   const Clock::time_point deadline = Clock::now() + patience;
   std::chrono::milliseconds pause{5};
   for (;;) {
-    auto made = make_name(directory, *own);
+    auto made = make_name(directory, *own, node);
     if (!made) return made.error().at(text::printable(directory_path));
     if (*made) return NameLock(std::move(*kept), *own);
     const auto there = read_owner_text(directory);
@@ -142,6 +169,22 @@ NameLock::NameLock(NameLock &&other) noexcept
 
 NameLock::~NameLock() {
   if (directory_ && !text_.empty() && held()) calls().unlinkat(directory_.get(), lock_name().c_str(), 0);
+}
+
+Result<void> NameLock::keep_spare(const std::string &node) const {
+  const std::string name = lock_spare_name(node);
+  const int at = directory_.get();
+  struct stat st {};
+  if (!names_need_room(at) || name.find('/') != std::string::npos) return {};
+  if (::fstatat(at, name.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_size > 0) return {};
+  const Fd fd(::openat(at, name.c_str(), O_WRONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600));
+  const auto failed = [&] { return errno_error(text::cat("make ", text::printable(name)), errno); };
+  if (!fd) return failed();
+  const std::string room(kMaxText, '.');
+  const ssize_t put = ::write(fd.get(), room.data(), room.size());
+  auto made = put == static_cast<ssize_t>(room.size()) ? sync_fd(fd.get()) : Result<void>(failed());
+  if (!made) (void)calls().unlinkat(at, name.c_str(), 0);
+  return made;
 }
 
 bool NameLock::seen_in(int directory) const {

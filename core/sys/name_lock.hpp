@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // A lock between hosts that share a directory but no file locks: a name that only one of them can make. It is
 // a symbolic link that leads nowhere: making one fails when the name is there, on NFS too, and its text says
-// in the same step who has it. Where a filesystem has none, it is a file. Held for moments; one that a kill
+// in the same step who has it. Where a filesystem has none, it is a file; where none
+// can be made, for it is full, a link to one that was made for that. Held for moments; one that a kill
 // left is known by its process. Not thread-safe.
 #pragma once
 
@@ -27,6 +28,10 @@ class NameLock {
   NameLock(NameLock &&other) noexcept;
   NameLock &operator=(NameLock &&) = delete;
   ~NameLock();
+
+  /// Makes sure that this node (the one of acquire) can have it again on a full filesystem: where that needs
+  /// room for a name, a file of this node's own, which is then linked. kNoSpace when there is none.
+  [[nodiscard]] Result<void> keep_spare(const std::string &node) const;
 
   /// False when somebody broke it meanwhile.
   [[nodiscard]] bool held() const { return seen_in(directory_.get()); }

@@ -7,6 +7,7 @@
 #include "core/base/text.hpp"
 #include "core/device/lease.hpp"
 #include "core/sys/files.hpp"
+#include "core/sys/spare.hpp"
 #include "core/sys/trusted.hpp"
 #include "manager/instance/storage.hpp"
 
@@ -204,7 +205,9 @@ Result<void> Catalog::write_record(int directory, const InstanceRecord &record,
 Result<void> Catalog::create_record(int directory, const InstanceRecord &record) const {
   auto stamped = device::with_origin(record, settings_);
   if (!stamped) return stamped.error();
-  auto created = sys::create_file_at(directory, kInstanceFile, config::write_instance(*stamped), 0600);
+  const std::string content = config::write_instance(*stamped);
+  auto created = sys::create_file_at(directory, kInstanceFile, content, 0600);
+  if (created) created = device::keep_room(directory, record.directory, content.size(), settings_);
   if (created) return {};
   if (created.error().is(sys::kExists)) {
     return Error(kInstanceExists, cat(record.directory, ": holds an instance already"));
@@ -213,7 +216,7 @@ Result<void> Catalog::create_record(int directory, const InstanceRecord &record)
 }
 
 Result<InstanceRecord> Catalog::read_record(int directory, const std::string &path) const {
-  auto content = sys::read_file_at(directory, kInstanceFile, kInstanceFileLimit);
+  auto content = sys::read_record_at(directory, kInstanceFile, kInstanceFileLimit);
   if (!content) return content.error().at(path);
   return config::parse_instance(*content, cat(path, "/", kInstanceFile));
 }
@@ -240,7 +243,7 @@ Result<void> Catalog::replace_pointer(const InstanceRecord &record) const {
   auto directory = open_names();
   if (!directory) return directory.error();
   const std::string content = config::write_pointer({record.name, record.uuid, record.directory});
-  return sys::replace_file_at(directory->get(), cat(record.name, kPointerSuffix), content, 0644);
+  return sys::replace_record_at(directory->get(), cat(record.name, kPointerSuffix), content, 0644);
 }
 
 Result<void> Catalog::remove_pointer(const std::string &name) const {

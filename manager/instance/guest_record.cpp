@@ -7,6 +7,7 @@
 #include "core/sys/files.hpp"
 #include "core/sys/guard.hpp"
 #include "core/sys/host.hpp"
+#include "core/sys/spare.hpp"
 #include "core/sys/spawn.hpp"
 #include "core/sys/trusted.hpp"
 #include "manager/hypervisor/guest.hpp"
@@ -118,7 +119,7 @@ Result<void> write_guest(const config::Settings &settings, const GuestRecord &gu
   const std::string path = guest_directory(settings, guest.uuid);
   auto directory = sys::make_trusted_directory(path, 0700, sys::kRunDirectory);
   if (!directory) return directory.error();
-  return sys::replace_file_at(directory->get(), kFile, format_guest(guest, *boot));
+  return sys::replace_record_at(directory->get(), kFile, format_guest(guest, *boot));
 }
 
 std::string format_guest(const GuestRecord &guest, const std::string &boot) {

@@ -140,6 +140,7 @@ Result<void> check_free(const Site &site, const std::vector<std::string> &names)
 void withdraw_record(const config::Settings &settings, const Site &site, const InstanceRecord &record) {
   auto there = Catalog(settings).read_record(site.directory.get(), site.path);
   if (there && there->uuid == record.uuid) (void)sys::unlink_at(site.directory.get(), kInstanceFile);
+  (void)device::drop_spares(site.directory.get());
 }
 
 }  // namespace
@@ -257,6 +258,7 @@ Result<void> undo_add(const Manager &manager, Site &site, const InstanceRecord &
   const auto lock = unlist(manager, record, names);
   if (!lock) return lock.error();
   if (auto gone = sys::unlink_at(site.directory.get(), kInstanceFile); !gone) return gone;
+  if (auto gone = device::drop_spares(site.directory.get()); !gone) return gone;
   const bool made_lock =
       std::find(operation.files.begin(), operation.files.end(), kLockName) != operation.files.end();
   if (made_lock) {

@@ -11,6 +11,7 @@
 #include "core/sys/locks.hpp"
 #include "core/sys/name_lock.hpp"
 #include "core/sys/run_record.hpp"
+#include "core/sys/spare.hpp"
 #include "manager/instance/catalog.hpp"
 
 namespace vbd::instance {
@@ -34,7 +35,7 @@ std::string_view between(std::string_view name) {
 Result<std::string> read_one(const std::vector<sys::AllowedDir> &allowed, const std::string &directory) {
   auto opened = sys::open_dir_below(directory, allowed);
   if (!opened) return opened.error();
-  auto content = sys::read_file_at(opened->get(), kInstanceFile, kInstanceFileLimit);
+  auto content = sys::read_record_at(opened->get(), kInstanceFile, kInstanceFileLimit);
   return content ? content : content.error().at(directory);
 }
 
@@ -220,7 +221,7 @@ bool is_temporary_directory(const std::string &name) {
 
 bool is_own_file(const std::string &name) {
   if (name == kInstanceFile || name == sys::OperationLock::kFileName) return true;
-  if (name == device::kLeaseFile || name == sys::NameLock::kFileName) return true;
+  if (name == device::kLeaseFile || name == sys::NameLock::kFileName || sys::is_spare(name)) return true;
   // As sys::TempFile names them: the final name, a dot, random digits.
   const auto inner = between(name);
   if (inner.size() < kRandomDigits + 2) return false;

@@ -35,9 +35,7 @@ class FullStorage(support.Sandbox):
                 f.write(b"x" * MiB)
 
     def write_lost(self, path):
-        """More than there is room for; there is some again, for records, when the kernel has given up on it."""
-        filler = os.path.join(self.storage, "filler")
-        self.write(filler, 4 * MiB)
+        """More than there is room for."""
         self.write(path, 16 * MiB)
         with open(path, "rb") as f:
             # Written back without a question for errors, which the kernel answers once.
@@ -45,7 +43,6 @@ class FullStorage(support.Sandbox):
                 fcntl.ioctl(f, 0x1261)  # BLKFLSBUF
             else:
                 ctypes.CDLL(None).sync_file_range(f.fileno(), ctypes.c_long(0), ctypes.c_long(0), 7)
-        os.unlink(filler)
 
 
 class LostWrites(FullStorage):
