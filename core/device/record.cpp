@@ -144,12 +144,13 @@ Result<void> Records::drop(const Record &record) const {
   auto directory = open_if_there(records_directory());
   if (!directory) return directory.error();
   if (!*directory) return {};
-  if (auto gone = sys::unlink_at(directory->get(), record_name(record.file)); !gone) return gone;
+  // The spare of the last record goes before it, so that a kill in between leaves no spare alone.
   auto names = sys::list_dir(directory->get());
-  const bool last = names && std::none_of(names->begin(), names->end(),
-                                          [](const std::string &name) { return name.ends_with(kSuffix); });
-  if (last) (void)sys::drop_spares(directory->get());
-  return {};
+  const auto other = [&](const std::string &name) {
+    return name.ends_with(kSuffix) && name != record_name(record.file);
+  };
+  if (names && std::none_of(names->begin(), names->end(), other)) (void)sys::drop_spares(directory->get());
+  return sys::unlink_at(directory->get(), record_name(record.file));
 }
 
 std::string Records::state_directory(const sys::FileId &file) const {

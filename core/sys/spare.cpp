@@ -193,8 +193,11 @@ Result<void> keep_spare(int directory, std::size_t bytes) {
 
 Result<void> replace_record_at(int directory, const std::string &name, std::string_view content,
                                std::uint32_t mode) {
-  (void)keep_spare(directory, content.size());
+  // Never without a record beside it: whoever drops the last record drops the spare.
+  const bool is_new = !file_info_at(directory, name);
+  if (!is_new) (void)keep_spare(directory, content.size());
   auto written = replace_file_at(directory, name, content, mode);
+  if (written && is_new) (void)keep_spare(directory, content.size());
   if (written || !written.error().is(kNoSpace)) return written;
   if (!replace_with_spare(directory, name, content, mode)) return written;
   (void)keep_spare(directory, content.size());  // the room of the former record, before others have it
