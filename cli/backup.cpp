@@ -36,13 +36,12 @@ Result<backup::ExportSpec> export_spec(const Arguments &args) {
 }
 
 Result<Outcome> export_instance(Session &session) {
-  const auto spec = export_spec(session.args());
-  if (!spec) return spec.error();
-  Progress progress(session, "export", text::cat("exporting ", text::printable(spec->name)));
-  const auto done = backup::export_instance(session.manager(), *spec, session.dry_run(), progress.watch());
-  if (!done) return done.error();
-  if (session.dry_run()) return report::plan(session.json(), done->plan, true, "");
-  return report::exported(session.json(), *done);
+  VBD_TRY_ASSIGN(const auto spec, export_spec(session.args()));
+  Progress progress(session, "export", text::cat("exporting ", text::printable(spec.name)));
+  VBD_TRY_ASSIGN(const auto done,
+                 backup::export_instance(session.manager(), spec, session.dry_run(), progress.watch()));
+  if (session.dry_run()) return report::plan(session.json(), done.plan, true, "");
+  return report::exported(session.json(), done);
 }
 
 /// NAME, --src-dir, and the words of `instance add` that override what the export says.
@@ -60,22 +59,20 @@ Result<backup::ImportSpec> import_spec(const Arguments &args, const config::Sett
 }
 
 Result<Outcome> import_instance(Session &session) {
-  const auto spec = import_spec(session.args(), session.settings());
-  if (!spec) return spec.error();
-  Progress progress(session, "import", text::cat("importing ", text::printable(spec->add.name)));
+  VBD_TRY_ASSIGN(const auto spec, import_spec(session.args(), session.settings()));
+  Progress progress(session, "import", text::cat("importing ", text::printable(spec.add.name)));
   const auto steps =
-      backup::import_instance(session.vetting_manager(), *spec, session.dry_run(), progress.watch());
+      backup::import_instance(session.vetting_manager(), spec, session.dry_run(), progress.watch());
   if (!steps) return steps.error();
   return report::from_outside(session.json(), *steps, session.dry_run(),
-                              text::cat("instance ", spec->add.name, ": imported"));
+                              text::cat("instance ", spec.add.name, ": imported"));
 }
 
 Result<Outcome> list(Session &session) {
-  const auto found = backup::list_exports(session.settings());
-  if (!found) return found.error();
+  VBD_TRY_ASSIGN(const auto found, backup::list_exports(session.settings()));
   report::ExportsLook look{session.args().has("no-headers"), session.args().value("separator"),
                            session.color()};
-  return report::exports(session.json(), *found, look);
+  return report::exports(session.json(), found, look);
 }
 
 Result<void> confirm(Session &session, const std::string &name) {
@@ -85,9 +82,8 @@ Result<void> confirm(Session &session, const std::string &name) {
     return Error{instance::kConfirm, what + ": not confirmed, for there is no terminal to ask on",
                  "add --yes"};
   }
-  const auto steps = backup::remove(session.manager(), name, true);
-  if (!steps) return steps.error();
-  for (const std::string &step : *steps) write_stderr(text::printable(step) + "\n");
+  VBD_TRY_ASSIGN(const auto steps, backup::remove(session.manager(), name, true));
+  for (const std::string &step : steps) write_stderr(text::printable(step) + "\n");
   if (ask(text::cat("Remove the export ", text::printable(name), "? [y/N] "))) return {};
   return Error{instance::kConfirm, what + ": not confirmed, nothing was changed"};
 }
@@ -97,9 +93,8 @@ Result<Outcome> remove(Session &session) {
   if (!session.dry_run()) {
     if (auto confirmed = confirm(session, name); !confirmed) return confirmed.error();
   }
-  const auto steps = backup::remove(session.manager(), name, session.dry_run());
-  if (!steps) return steps.error();
-  return report::plan(session.json(), *steps, session.dry_run(), text::cat("export ", name, ": removed"));
+  VBD_TRY_ASSIGN(const auto steps, backup::remove(session.manager(), name, session.dry_run()));
+  return report::plan(session.json(), steps, session.dry_run(), text::cat("export ", name, ": removed"));
 }
 
 constexpr ArgumentSpec kInstance[] = {{"NAME", "an instance", true, Meaning::instance}};

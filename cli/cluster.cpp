@@ -53,10 +53,9 @@ struct Counts {
   std::uint64_t instances = 0, disks = 0, provisioned = 0;
 };
 Result<Counts> count(const config::Settings &settings) {
-  const auto entries = instance::Catalog(settings).list();
-  if (!entries) return entries.error();
+  VBD_TRY_ASSIGN(const auto entries, instance::Catalog(settings).list());
   Counts counts;
-  for (const instance::Entry &entry : *entries) {
+  for (const instance::Entry &entry : entries) {
     ++counts.instances;
     counts.disks += entry.record.disks.size();
     for (const DiskRecord &disk : entry.record.disks) counts.provisioned += disk.size;
@@ -102,10 +101,9 @@ std::string filesystem_text(const Filesystem &one) {
 
 Result<Outcome> info(Session &session) {
   const config::Settings &settings = session.settings();
-  const auto counts = count(settings);
-  if (!counts) return counts.error();
+  VBD_TRY_ASSIGN(const auto counts, count(settings));
   const std::vector<Filesystem> list = filesystems(settings);
-  if (session.json()) return Outcome{{}, info_json(settings, list, *counts)};
+  if (session.json()) return Outcome{{}, info_json(settings, list, counts)};
   std::vector<std::pair<std::string, std::string>> pairs = {
       {"version", text::cat(kVersion, ", plugin ABI ", VBD_ABI_MAJOR, ".", VBD_ABI_MINOR)},
       {"node", settings.node},
@@ -113,19 +111,18 @@ Result<Outcome> info(Session &session) {
       {"file storage", settings.file_storage_dir},
       {"state", settings.state_dir},
       {"run", settings.run_dir},
-      {"instances", std::to_string(counts->instances)},
-      {"disks", text::cat(counts->disks, ", ", format_size(counts->provisioned), " promised")}};
+      {"instances", std::to_string(counts.instances)},
+      {"disks", text::cat(counts.disks, ", ", format_size(counts.provisioned), " promised")}};
   for (const Filesystem &one : list) pairs.emplace_back(text::printable(one.directory), filesystem_text(one));
   return Outcome{report::pairs_text(pairs), {}};
 }
 
 Result<Outcome> init(Session &session) {
-  const auto steps = init_cluster(session);
-  if (!steps) return steps.error();
+  VBD_TRY_ASSIGN(const auto steps, init_cluster(session));
   std::string done;
-  for (const std::string &step : *steps) done += done.empty() ? step : "\n" + step;
-  if (session.json() || session.dry_run()) return report::plan(session.json(), *steps, session.dry_run(), "");
-  return Outcome{steps->empty() ? "everything is there already\n" : done + "\n", {}};
+  for (const std::string &step : steps) done += done.empty() ? step : "\n" + step;
+  if (session.json() || session.dry_run()) return report::plan(session.json(), steps, session.dry_run(), "");
+  return Outcome{steps.empty() ? "everything is there already\n" : done + "\n", {}};
 }
 
 Result<std::vector<instance::Problem>> find_problems(Session &session) {
@@ -134,15 +131,13 @@ Result<std::vector<instance::Problem>> find_problems(Session &session) {
                                   session.args().has("trust-parameters"), session.args().values("forget")};
   auto problems = instance::verify(session.manager(), spec, session.dry_run());
   if (!problems) return problems;
-  const auto leftovers = device::scan(session.device(), repair && !session.dry_run());
-  if (!leftovers) return leftovers.error();
-  for (const device::Leftover &leftover : *leftovers) {
+  VBD_TRY_ASSIGN(const auto leftovers, device::scan(session.device(), repair && !session.dry_run()));
+  for (const device::Leftover &leftover : leftovers) {
     problems->push_back({leftover.image, leftover.problem, leftover.repaired});
   }
   const bool mend = repair && !session.dry_run();
-  const auto exports = backup::left_exports(session.settings(), mend);
-  if (!exports) return exports.error();
-  for (const std::string &path : *exports) {
+  VBD_TRY_ASSIGN(const auto exports, backup::left_exports(session.settings(), mend));
+  for (const std::string &path : exports) {
     problems->push_back({path, "export that a killed run left", mend && !sys::path_exists(path)});
   }
   return problems;
@@ -172,8 +167,7 @@ json::Value room_json(const instance::Room &room, bool low) {
 Result<Outcome> verify(Session &session) {
   const auto problems = find_problems(session);
   if (!problems) return problems.error();
-  const auto entries = instance::Catalog(session.settings()).list();
-  if (!entries) return entries.error();
+  VBD_TRY_ASSIGN(const auto entries, instance::Catalog(session.settings()).list());
   std::size_t left = 0;
   json::Array array, filesystems;
   std::string out;
@@ -184,7 +178,7 @@ Result<Outcome> verify(Session &session) {
     out += text::cat(problem.repaired ? "repaired: " : "problem: ", text::printable(problem.where), ": ",
                      text::printable(problem.what), "\n");
   }
-  for (const instance::Room &room : instance::room_left(session.settings(), *entries)) {
+  for (const instance::Room &room : instance::room_left(session.settings(), entries)) {
     const bool low = room.free < session.settings().min_free;
     if (low) ++left;
     out += room_text(room, low, session.settings().min_free);

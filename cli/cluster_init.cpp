@@ -32,7 +32,7 @@ Result<config::Settings> settings_of(Session &session, const std::string &file) 
     if (!defaults) return defaults;
     settings = *std::move(defaults);
   } else {
-    if (auto loaded = session.load(); !loaded) return loaded.error();
+    VBD_TRY(session.load());
     settings = session.settings();
   }
   if (!session.args().has("file-storage-dir")) return settings;
@@ -54,9 +54,8 @@ Result<config::Settings> settings_of(Session &session, const std::string &file) 
 Result<void> write_config(const std::string &file, const config::Settings &settings) {
   const std::string directory = sys::dir_name(file);
   constexpr sys::TrustWords kWords{config::kUntrustedConfig, "configuration file", "not written"};
-  const auto fd = sys::make_trusted_directory(directory, kDirectoryMode, kWords);
-  if (!fd) return fd.error();
-  return sys::replace_file_at(fd->get(), sys::base_name(file), config_text(settings), kConfigMode);
+  VBD_TRY_ASSIGN(const auto fd, sys::make_trusted_directory(directory, kDirectoryMode, kWords));
+  return sys::replace_file_at(fd.get(), sys::base_name(file), config_text(settings), kConfigMode);
 }
 
 Result<void> make_directories(const config::Settings &settings, bool dry_run, instance::Plan &steps) {
@@ -74,8 +73,7 @@ Result<void> make_directories(const config::Settings &settings, bool dry_run, in
     if (dry_run) continue;
     auto made = words == nullptr ? sys::make_dirs(directory, kDirectoryMode) : Result<void>();
     if (made && words != nullptr) {
-      auto ours = sys::make_trusted_directory(directory, kDirectoryMode, *words);
-      if (!ours) return ours.error();
+      VBD_TRY(sys::make_trusted_directory(directory, kDirectoryMode, *words));
     }
     if (!made) return made;
   }
@@ -86,17 +84,16 @@ Result<void> make_directories(const config::Settings &settings, bool dry_run, in
 
 Result<instance::Plan> init_cluster(Session &session) {
   const std::string file = sys::absolute_path(session.args().value("config", kConfigFile));
-  const auto settings = settings_of(session, file);
-  if (!settings) return settings.error();
+  VBD_TRY_ASSIGN(const auto settings, settings_of(session, file));
   instance::Plan steps;
-  if (auto made = make_directories(*settings, session.dry_run(), steps); !made) return made.error();
+  VBD_TRY(make_directories(settings, session.dry_run(), steps));
   if (!session.dry_run()) {  // the catalog makes its own part of state_dir
-    if (const auto names = instance::Catalog(*settings).lock_names(); !names) return names.error();
+    if (const auto names = instance::Catalog(settings).lock_names(); !names) return names.error();
   }
   if (!sys::path_exists(file)) {
     steps.push_back(text::cat("write configuration ", file));
     if (!session.dry_run()) {
-      if (auto written = write_config(file, *settings); !written) return written.error();
+      if (auto written = write_config(file, settings); !written) return written.error();
     }
   }
   if (!session.dry_run() && !steps.empty()) log::audit("cluster init", text::join(steps, "; "));

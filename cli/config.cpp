@@ -16,9 +16,8 @@ PluginKind kind_of(const std::string &constant) {
 
 /// Loads the plugin, which checks its configured options against its table.
 Result<plugin::Plugin *> load(Session &session, const std::string &text) {
-  const auto constant = Constant::parse(text, kind_of(text));
-  if (!constant) return constant.error();
-  return session.registry().load(*constant);
+  VBD_TRY_ASSIGN(const auto constant, Constant::parse(text, kind_of(text)));
+  return session.registry().load(constant);
 }
 
 bool is_secret(const plugin::Plugin &plugin, const std::string &name) {
@@ -88,10 +87,8 @@ Result<Outcome> check(Session &session) {
   for (const auto &[constant, options] : session.settings().plugins) {
     if (const auto loaded = load(session, constant); !loaded) return loaded.error();
   }
-  if (const auto ownership = config::image_ownership(session.settings()); !ownership)
-    return ownership.error();
-  const auto profile = hypervisor::load_profile(session.settings().hypervisor, session.profile_dirs());
-  if (!profile) return profile.error();
+  VBD_TRY(config::image_ownership(session.settings()));
+  VBD_TRY(hypervisor::load_profile(session.settings().hypervisor, session.profile_dirs()));
   return Outcome{"the configuration is good\n",
                  json::Object{{"schema", "vbdkit.config-check/1"}, {"good", true}}};
 }

@@ -39,24 +39,22 @@ Result<device::AttachSpec> attach_spec(Session &session) {
   if (!id) return id.error();
   auto options = session.option_values();
   if (!options) return options.error();
-  const auto block_size = number_of(session, "block-size", "512");
-  if (!block_size) return block_size.error();
+  VBD_TRY_ASSIGN(const auto block_size, number_of(session, "block-size", "512"));
   const bool read_only = session.args().has("read-only");
   device::AttachSpec spec{*std::move(id), session.args().value("holder", "cli"),
                           read_only,      *std::move(options),
-                          *block_size,    session.dry_run()};
+                          block_size,     session.dry_run()};
   spec.vetting = session.vetting().word;
   return spec;
 }
 
 Result<Outcome> attach(Session &session) {
-  const auto spec = attach_spec(session);
-  if (!spec) return spec.error();
+  VBD_TRY_ASSIGN(const auto spec, attach_spec(session));
   const std::string step =
-      text::cat("attach ", spec->id.str(), spec->read_only ? " read-only" : "", " for ", spec->holder);
-  const auto attachment = logged(step, session.dry_run(), device::attach(session.device(), *spec));
-  if (!attachment) return attachment.error();
-  if (!session.dry_run()) return report::attachment(session.json(), spec->id, *attachment);
+      text::cat("attach ", spec.id.str(), spec.read_only ? " read-only" : "", " for ", spec.holder);
+  VBD_TRY_ASSIGN(const auto attachment,
+                 logged(step, session.dry_run(), device::attach(session.device(), spec)));
+  if (!session.dry_run()) return report::attachment(session.json(), spec.id, attachment);
   instance::Plan plan = {step};
   if (const std::string vetting = instance::vetting_line(session.vetting_manager()); !vetting.empty())
     plan.insert(plan.begin(), vetting);
@@ -64,22 +62,18 @@ Result<Outcome> attach(Session &session) {
 }
 
 Result<Outcome> detach(Session &session) {
-  const auto id = session.logical_id();
-  if (!id) return id.error();
+  VBD_TRY_ASSIGN(const auto id, session.logical_id());
   const std::string holder = session.args().value("holder", "cli");
-  const std::string step = text::cat("detach ", id->str(), " of ", holder);
+  const std::string step = text::cat("detach ", id.str(), " of ", holder);
   const bool dry_run = session.dry_run();
-  const auto done = logged(step, dry_run, device::detach(session.device(), *id, holder, dry_run));
-  if (!done) return done.error();
+  VBD_TRY(logged(step, dry_run, device::detach(session.device(), id, holder, dry_run)));
   return report::plan(session.json(), {step}, dry_run, "");
 }
 
 Result<Outcome> query(Session &session) {
-  const auto id = session.logical_id();
-  if (!id) return id.error();
-  const auto status = device::query(session.device(), *id);
-  if (!status) return status.error();
-  return report::status(session.json(), *id, *status);
+  VBD_TRY_ASSIGN(const auto id, session.logical_id());
+  VBD_TRY_ASSIGN(const auto status, device::query(session.device(), id));
+  return report::status(session.json(), id, status);
 }
 
 Result<Outcome> render(Session &session) {
@@ -103,11 +97,9 @@ Result<Outcome> render(Session &session) {
 Result<device::MountRequest> mount_request(Session &session) {
   auto id = session.logical_id();
   if (!id) return id.error();
-  const auto partition = number_of(session, "partition", "0");
-  if (!partition) return partition.error();
-  auto point = sys::open_mount_point(sys::absolute_path(session.args().value("DIR")));
-  if (!point) return point.error();
-  return device::MountRequest{*std::move(id), point->path, *partition, session.args().has("read-only"),
+  VBD_TRY_ASSIGN(const auto partition, number_of(session, "partition", "0"));
+  VBD_TRY_ASSIGN(auto point, sys::open_mount_point(sys::absolute_path(session.args().value("DIR"))));
+  return device::MountRequest{*std::move(id), point.path, partition, session.args().has("read-only"),
                               session.vetting().word};
 }
 
@@ -116,7 +108,7 @@ Result<Outcome> plan_mount(Session &session, const device::MountRequest &request
   device::AttachSpec spec{request.id, text::cat("mount:", request.directory), request.read_only, {}, 512,
                           true};
   spec.vetting = request.vetting;
-  if (const auto checked = device::attach(session.device(), spec); !checked) return checked.error();
+  VBD_TRY(device::attach(session.device(), spec));
   const std::string part = request.partition == 0 ? "" : text::cat("partition ", request.partition, " of ");
   return report::plan(
       session.json(),
@@ -126,25 +118,21 @@ Result<Outcome> plan_mount(Session &session, const device::MountRequest &request
 }
 
 Result<Outcome> mount(Session &session) {
-  const auto request = mount_request(session);
-  if (!request) return request.error();
-  if (session.dry_run()) return plan_mount(session, *request);
-  const std::string step = text::cat("mount ", request->id.str(), " on ", request->directory);
-  const auto attachment = logged(step, false, device::mount(session.device(), *request));
-  if (!attachment) return attachment.error();
-  return report::attachment(session.json(), request->id, *attachment);
+  VBD_TRY_ASSIGN(const auto request, mount_request(session));
+  if (session.dry_run()) return plan_mount(session, request);
+  const std::string step = text::cat("mount ", request.id.str(), " on ", request.directory);
+  VBD_TRY_ASSIGN(const auto attachment, logged(step, false, device::mount(session.device(), request)));
+  return report::attachment(session.json(), request.id, attachment);
 }
 
 Result<Outcome> umount(Session &session) {
-  const auto id = session.logical_id();
-  if (!id) return id.error();
+  VBD_TRY_ASSIGN(const auto id, session.logical_id());
   const std::string directory = sys::absolute_path(session.args().value("DIR"));
   const instance::Plan steps = {text::cat("unmount ", directory),
-                                text::cat("detach ", id->str(), " of mount:", directory)};
+                                text::cat("detach ", id.str(), " of mount:", directory)};
   if (!session.dry_run()) {
-    const std::string step = text::cat("umount ", id->str(), " from ", directory);
-    const auto done = logged(step, false, device::umount(session.device(), *id, directory));
-    if (!done) return done.error();
+    const std::string step = text::cat("umount ", id.str(), " from ", directory);
+    VBD_TRY(logged(step, false, device::umount(session.device(), id, directory)));
   }
   return report::plan(session.json(), steps, session.dry_run(), "");
 }

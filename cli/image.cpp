@@ -21,68 +21,53 @@ Result<image::CreateSpec> create_spec(Session &session) {
   if (!filetype) return filetype.error();
   auto options = session.option_values();
   if (!options) return options.error();
-  const auto size = parse_image_size(session.args().value("SIZE"), SizeStyle::plain);
-  if (!size) return size.error();
-  auto ownership = config::image_ownership(session.settings());
-  if (!ownership) return ownership.error();
-  return image::CreateSpec{*std::move(filetype), *std::move(options), *size, !session.args().has("no-sync"),
-                           *ownership};
+  VBD_TRY_ASSIGN(const auto size, parse_image_size(session.args().value("SIZE"), SizeStyle::plain));
+  VBD_TRY_ASSIGN(auto ownership, config::image_ownership(session.settings()));
+  return image::CreateSpec{*std::move(filetype), *std::move(options), size, !session.args().has("no-sync"),
+                           ownership};
 }
 
 Result<Outcome> create(Session &session) {
-  const auto spec = create_spec(session);
-  if (!spec) return spec.error();
-  const auto place = place_of(session);
-  if (!place) return place.error();
+  VBD_TRY_ASSIGN(const auto spec, create_spec(session));
+  VBD_TRY_ASSIGN(const auto place, place_of(session));
   const instance::Plan steps = {
-      text::cat("create ", spec->filetype.str(), " image ", place->path, ", ", spec->size, " bytes")};
+      text::cat("create ", spec.filetype.str(), " image ", place.path, ", ", spec.size, " bytes")};
   if (session.dry_run()) {
-    if (auto checked = image::check_create(session.registry(), *spec, place->path); !checked)
-      return checked.error();
-    if (sys::file_info_at(place->directory.get(), place->name)) {
-      return Error{sys::kExists, text::cat("create ", text::printable(place->path), ": exists already")};
+    VBD_TRY(image::check_create(session.registry(), spec, place.path));
+    if (sys::file_info_at(place.directory.get(), place.name)) {
+      return Error{sys::kExists, text::cat("create ", text::printable(place.path), ": exists already")};
     }
     return report::plan(session.json(), steps, true, "");
   }
-  const auto lock = lock_if_ours(*place);
-  if (!lock) return lock.error();
-  const auto done =
-      image::create(session.registry(), place->directory.get(), place->name, place->path, *spec);
+  VBD_TRY(lock_if_ours(place));
+  const auto done = image::create(session.registry(), place.directory.get(), place.name, place.path, spec);
   log::audit("image " + steps.front(), done ? "done" : done.error().message());
   if (!done) return done.error();
   return report::plan(session.json(), steps, false, "");
 }
 
 Result<Outcome> info(Session &session) {
-  const auto filetype = filetype_of(session);
-  if (!filetype) return filetype.error();
+  VBD_TRY_ASSIGN(const auto filetype, filetype_of(session));
   const std::string path = session.args().value("PATH");
-  const auto fd = sys::open_image_anywhere(path, sys::Access::read);
-  if (!fd) return fd.error();
-  if (auto locked = image::lock_to_look(fd->get(), path); !locked) return locked.error();
-  const auto found = image::info(session.registry(), *filetype, fd->get(), path);
-  if (!found) return found.error();
-  return report::image(session.json(), *filetype, path, *found);
+  VBD_TRY_ASSIGN(const auto fd, sys::open_image_anywhere(path, sys::Access::read));
+  VBD_TRY(image::lock_to_look(fd.get(), path));
+  VBD_TRY_ASSIGN(const auto found, image::info(session.registry(), filetype, fd.get(), path));
+  return report::image(session.json(), filetype, path, found);
 }
 
 Result<Outcome> remove(Session &session) {
-  const auto filetype = filetype_of(session);
-  if (!filetype) return filetype.error();
-  const auto place = place_of(session);
-  if (!place) return place.error();
-  const auto lock = lock_if_ours(*place);
-  if (!lock) return lock.error();
-  if (auto allowed = refuse_listed(*place, "remove", "vbd instance remove"); !allowed) return allowed.error();
-  const auto nodes = keep_nodes_off(session, *place);
-  if (!nodes) return nodes.error();
-  const instance::Plan steps = {text::cat("remove ", filetype->str(), " image ", place->path)};
+  VBD_TRY_ASSIGN(const auto filetype, filetype_of(session));
+  VBD_TRY_ASSIGN(const auto place, place_of(session));
+  VBD_TRY(lock_if_ours(place));
+  VBD_TRY(refuse_listed(place, "remove", "vbd instance remove"));
+  VBD_TRY(keep_nodes_off(session, place));
+  const instance::Plan steps = {text::cat("remove ", filetype.str(), " image ", place.path)};
   if (session.dry_run()) {
-    if (const auto there = sys::file_info_at(place->directory.get(), place->name); !there)
-      return there.error();
+    VBD_TRY(sys::file_info_at(place.directory.get(), place.name));
     return report::plan(session.json(), steps, true, "");
   }
-  const auto done = image::remove(session.registry(), *filetype, place->directory.get(), place->name,
-                                  place->path, session.args().has("assume-unused"));
+  const auto done = image::remove(session.registry(), filetype, place.directory.get(), place.name, place.path,
+                                  session.args().has("assume-unused"));
   log::audit("image " + steps.front(), done ? "done" : done.error().message());
   if (!done) return done.error();
   return report::plan(session.json(), steps, false, "");

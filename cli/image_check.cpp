@@ -25,27 +25,24 @@ Result<Alone> open_for(const Session &session, const Place &place, Repair repair
 }
 
 Result<Outcome> check(Session &session) {
-  const auto filetype = filetype_of(session);
-  if (!filetype) return filetype.error();
-  const auto place = place_of(session);
-  if (!place) return place.error();
+  VBD_TRY_ASSIGN(const auto filetype, filetype_of(session));
+  VBD_TRY_ASSIGN(const auto place, place_of(session));
   const Repair repair = wanted_repair(session);
   std::optional<sys::OperationLock> lock;
   if (repair != Repair::none && !session.dry_run()) {
-    auto taken = lock_if_ours(*place);
+    auto taken = lock_if_ours(place);
     if (!taken) return taken.error();
     lock = *std::move(taken);
   }
   std::string in_use;
-  const auto fd = open_for(session, *place, repair, in_use);
-  if (!fd) return fd.error();
-  const auto result = image::check(session.registry(), *filetype, fd->get(), place->path,
+  VBD_TRY_ASSIGN(const auto fd, open_for(session, place, repair, in_use));
+  const auto result = image::check(session.registry(), filetype, fd.get(), place.path,
                                    session.dry_run() ? Repair::none : repair);
   if (repair != Repair::none && !session.dry_run()) {
-    log::audit(text::cat("image check --repair ", place->path), result ? "done" : result.error().message());
+    log::audit(text::cat("image check --repair ", place.path), result ? "done" : result.error().message());
   }
   if (!result) return result.error();
-  return marked(session.json(), report::check(session.json(), *filetype, place->path, *result), in_use);
+  return marked(session.json(), report::check(session.json(), filetype, place.path, *result), in_use);
 }
 
 constexpr OptionSpec kOptions[] = {

@@ -12,18 +12,15 @@ namespace {
 Result<Outcome> compare(Session &session) {
   const auto filetype = filetype_of(session);
   if (!filetype) return filetype.error();
-  const auto other = Constant::parse(session.args().value("filetype-b", session.args().value("filetype")),
-                                     PluginKind::filetype);
-  if (!other) return other.error();
+  VBD_TRY_ASSIGN(const auto other,
+                 Constant::parse(session.args().value("filetype-b", session.args().value("filetype")),
+                                 PluginKind::filetype));
   std::string in_use;
-  const auto a = open_still(session, *filetype, session.args().value("A"), in_use);
-  if (!a) return a.error();
-  const auto b = open_still(session, *other, session.args().value("B"), in_use);
-  if (!b) return b.error();
+  VBD_TRY_ASSIGN(const auto a, open_still(session, *filetype, session.args().value("A"), in_use));
+  VBD_TRY_ASSIGN(const auto b, open_still(session, other, session.args().value("B"), in_use));
   Progress progress(session, "compare", session.args().value("A"));
-  const auto differences = image::compare(**a, **b, progress.watch());
-  if (!differences) return differences.error();
-  return marked(session.json(), report::comparison(session.json(), **a, **b, *differences), in_use);
+  VBD_TRY_ASSIGN(const auto differences, image::compare(*a, *b, progress.watch()));
+  return marked(session.json(), report::comparison(session.json(), *a, *b, differences), in_use);
 }
 
 constexpr OptionSpec kOptions[] = {

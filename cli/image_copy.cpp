@@ -36,46 +36,39 @@ Result<image::CreateSpec> target_of(const Session &session) {
   }
   auto constant = Constant::parse(filetype, PluginKind::filetype);
   if (!constant) return constant.error();
-  auto ownership = config::image_ownership(session.settings());
-  if (!ownership) return ownership.error();
+  VBD_TRY_ASSIGN(auto ownership, config::image_ownership(session.settings()));
   return image::CreateSpec{*std::move(constant), std::move(options), 0, !session.args().has("no-sync"),
-                           *ownership};
+                           ownership};
 }
 
 Result<Outcome> plan_only(Session &session, const Place &place, const image::OpenImage &source,
                           image::CreateSpec spec, const instance::Plan &steps) {
   spec.size = source.size();
-  if (auto checked = image::check_create(session.registry(), spec, text::printable(place.path)); !checked)
-    return checked.error();
+  VBD_TRY(image::check_create(session.registry(), spec, text::printable(place.path)));
   if (sys::file_info_at(place.directory.get(), place.name))
     return Error{sys::kExists, text::cat(text::printable(place.path), ": exists already")};
   return report::plan(session.json(), steps, true, "");
 }
 
 Result<Outcome> copy(Session &session) {
-  const auto filetype = filetype_of(session);
-  if (!filetype) return filetype.error();
-  const auto target = target_of(session);
-  if (!target) return target.error();
-  const auto place = place_of(session, "DST");
-  if (!place) return place.error();
+  VBD_TRY_ASSIGN(const auto filetype, filetype_of(session));
+  VBD_TRY_ASSIGN(const auto target, target_of(session));
+  VBD_TRY_ASSIGN(const auto place, place_of(session, "DST"));
   const std::string from = session.args().value("SRC");
   std::string in_use;
-  const auto source = open_still(session, *filetype, from, in_use);
-  if (!source) return source.error();
-  const instance::Plan steps = {text::cat("copy ", filetype->str(), " image ", from, " to ",
-                                          target->filetype.str(), " image ", place->path, ", ",
-                                          (*source)->size(), " bytes")};
+  VBD_TRY_ASSIGN(const auto source, open_still(session, filetype, from, in_use));
+  const instance::Plan steps = {text::cat("copy ", filetype.str(), " image ", from, " to ",
+                                          target.filetype.str(), " image ", place.path, ", ", source->size(),
+                                          " bytes")};
   if (session.dry_run()) {
-    auto plan = plan_only(session, *place, **source, *target, steps);
+    auto plan = plan_only(session, place, *source, target, steps);
     return plan ? marked(session.json(), *std::move(plan), in_use) : plan;
   }
-  const auto lock = lock_if_ours(*place);
-  if (!lock) return lock.error();
+  VBD_TRY(lock_if_ours(place));
   Progress progress(session, "copy", from);
-  const image::CopySpec spec{*target, session.args().has("detect-zeroes")};
-  const auto done = image::copy(session.registry(), **source, place->directory.get(), place->name,
-                                place->path, spec, progress.watch());
+  const image::CopySpec spec{target, session.args().has("detect-zeroes")};
+  const auto done = image::copy(session.registry(), *source, place.directory.get(), place.name, place.path,
+                                spec, progress.watch());
   log::audit("image " + steps.front(), done ? "done" : done.error().message());
   if (!done) return done.error();
   return marked(session.json(), report::plan(session.json(), steps, false, ""), in_use);

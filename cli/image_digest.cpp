@@ -43,28 +43,25 @@ Result<Outcome> text_blocks(const image::OpenImage &image, const image::Watch &w
     pending.clear();
     return written;
   };
-  const auto found = image::digest(image, visit, watch);
-  if (!found) return found.error();
-  return Outcome{pending + text::cat(hex(found->root), "  ", text::printable(image.path()), "\n"), {}};
+  VBD_TRY_ASSIGN(const auto found, image::digest(image, visit, watch));
+  return Outcome{pending + text::cat(hex(found.root), "  ", text::printable(image.path()), "\n"), {}};
 }
 
 Result<Outcome> digest(Session &session) {
-  const auto filetype = filetype_of(session);
-  if (!filetype) return filetype.error();
+  VBD_TRY_ASSIGN(const auto filetype, filetype_of(session));
   std::string in_use;
-  const auto image = open_still(session, *filetype, session.args().value("PATH"), in_use);
+  const auto image = open_still(session, filetype, session.args().value("PATH"), in_use);
   if (!image) return image.error();
   Progress progress(session, "digest", session.args().value("PATH"));
   if (session.args().has("blocks")) {
-    if (session.json()) return json_blocks(*filetype, **image, in_use, progress.watch());
+    if (session.json()) return json_blocks(filetype, **image, in_use, progress.watch());
     auto blocks = text_blocks(**image, progress.watch());
     return blocks ? marked(false, *std::move(blocks), in_use) : blocks;
   }
-  const auto found = image::digest(**image, {}, progress.watch());
-  if (!found) return found.error();
-  json::Value value = head_of(*filetype, **image, in_use);
-  value.set("data_blocks", found->blocks).set("digest", hex(found->root));
-  Outcome outcome{text::cat(hex(found->root), "  ", text::printable((*image)->path()), "\n"),
+  VBD_TRY_ASSIGN(const auto found, image::digest(**image, {}, progress.watch()));
+  json::Value value = head_of(filetype, **image, in_use);
+  value.set("data_blocks", found.blocks).set("digest", hex(found.root));
+  Outcome outcome{text::cat(hex(found.root), "  ", text::printable((*image)->path()), "\n"),
                   std::move(value)};
   return marked(session.json(), std::move(outcome), in_use);
 }

@@ -16,11 +16,10 @@ constexpr std::size_t kLargestSvg = std::size_t{4} << 20;
 
 Result<report::BlockMap> draw(const image::OpenImage &image, std::uint64_t cells) {
   report::BlockMap map(image.size(), cells);
-  auto walked = image::for_each_piece(image, [&](const image::Piece &piece) -> Result<void> {
+  VBD_TRY(image::for_each_piece(image, [&](const image::Piece &piece) -> Result<void> {
     map.add(piece);
     return {};
-  });
-  if (!walked) return walked.error();
+  }));
   return map;
 }
 
@@ -28,19 +27,17 @@ Result<report::BlockMap> draw(const image::OpenImage &image, std::uint64_t cells
 Result<Outcome> write_svg(Session &session, const image::OpenImage &image, const std::string &file) {
   if (file.empty() || file.ends_with('/'))
     return Error{kBadValue, text::cat("--svg '", text::printable(file), "': no name of a file")};
-  const auto directory = sys::open_parent(file);
-  if (!directory) return directory.error();
+  VBD_TRY_ASSIGN(const auto directory, sys::open_parent(file));
   const std::string name = sys::base_name(file);
-  const auto map = draw(image, std::uint64_t{report::kSvgColumns} * report::kSvgRows);
-  if (!map) return map.error();
-  if (sys::file_info_at(directory->get(), name)) {
-    const auto older = sys::read_file_at(directory->get(), name, kLargestSvg);
+  VBD_TRY_ASSIGN(const auto map, draw(image, std::uint64_t{report::kSvgColumns} * report::kSvgRows));
+  if (sys::file_info_at(directory.get(), name)) {
+    const auto older = sys::read_file_at(directory.get(), name, kLargestSvg);
     if (!older || !older->starts_with(report::kSvgBegin)) {
       return Error{sys::kExists, text::cat(text::printable(file), ": exists, and is no picture of vbd"),
                    "choose another name, or remove it first"};
     }
   }
-  auto written = sys::replace_file_at(directory->get(), name, report::picture_svg(*map, image.path()), 0644);
+  auto written = sys::replace_file_at(directory.get(), name, report::picture_svg(map, image.path()), 0644);
   if (!written) return written.error().at(text::printable(file));
   return report::plan(session.json(), {text::cat("write ", text::printable(file))}, false, "");
 }
@@ -54,28 +51,26 @@ Result<Outcome> json_list(const image::OpenImage &image) {
 }
 
 Result<Outcome> map(Session &session) {
-  const auto filetype = filetype_of(session);
-  if (!filetype) return filetype.error();
+  VBD_TRY_ASSIGN(const auto filetype, filetype_of(session));
   const std::string path = session.args().value("PATH");
   auto fd = sys::open_image_anywhere(path, sys::Access::read);
   if (!fd) return fd.error();
-  if (auto locked = image::lock_to_look(fd->get(), path); !locked) return locked.error();
+  VBD_TRY(image::lock_to_look(fd->get(), path));
   const auto image =
-      image::OpenImage::open(session.registry(), session.settings(), *filetype, *std::move(fd), path);
+      image::OpenImage::open(session.registry(), session.settings(), filetype, *std::move(fd), path);
   if (!image) return image.error();
   if (session.args().has("svg")) return write_svg(session, **image, session.args().value("svg"));
   if (session.args().has("picture") && !session.json()) {
-    const auto drawn = draw(**image, std::uint64_t{report::kPictureColumns} * report::kPictureRows);
-    if (!drawn) return drawn.error();
-    return Outcome{report::picture_text(*drawn, path, session.color()), {}};
+    VBD_TRY_ASSIGN(const auto drawn,
+                   draw(**image, std::uint64_t{report::kPictureColumns} * report::kPictureRows));
+    return Outcome{report::picture_text(drawn, path, session.color()), {}};
   }
   if (session.json()) return json_list(**image);
   std::vector<image::Piece> pieces;
-  const auto walked = image::for_each_piece(**image, [&](const image::Piece &piece) -> Result<void> {
+  VBD_TRY(image::for_each_piece(**image, [&](const image::Piece &piece) -> Result<void> {
     pieces.push_back(piece);
     return {};
-  });
-  if (!walked) return walked.error();
+  }));
   return report::map(pieces);
 }
 

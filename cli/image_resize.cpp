@@ -16,43 +16,35 @@ inline constexpr ErrorKind kWouldShrink{"image.would_shrink", Exit::usage};
 /// Refused before anything is opened for writing.
 Result<void> check_change(Session &session, const Constant &filetype, const Place &place,
                           std::uint64_t size) {
-  const auto fd = sys::open_image_anywhere(place.path, sys::Access::read);
-  if (!fd) return fd.error();
-  if (auto locked = sys::lock_image(fd->get(), sys::ImageLockMode::stable, place.path); !locked)
-    return locked;
-  if (auto free = refuse_other_writer(session, place.path); !free) return free;
-  const auto info = image::info(session.registry(), filetype, fd->get(), place.path);
-  if (!info) return info.error();
-  if (size >= info->virtual_size || session.args().has("shrink")) return {};
+  VBD_TRY_ASSIGN(const auto fd, sys::open_image_anywhere(place.path, sys::Access::read));
+  VBD_TRY(sys::lock_image(fd.get(), sys::ImageLockMode::stable, place.path));
+  VBD_TRY(refuse_other_writer(session, place.path));
+  VBD_TRY_ASSIGN(const auto info, image::info(session.registry(), filetype, fd.get(), place.path));
+  if (size >= info.virtual_size || session.args().has("shrink")) return {};
   return Error{kWouldShrink,
-               text::cat(text::printable(place.path), ": has ", info->virtual_size, " bytes; ", size,
+               text::cat(text::printable(place.path), ": has ", info.virtual_size, " bytes; ", size,
                          " would cut off the end"),
                "add --shrink when what lies there may be lost"};
 }
 
 Result<Outcome> resize(Session &session) {
-  const auto filetype = filetype_of(session);
-  if (!filetype) return filetype.error();
-  const auto size = parse_image_size(session.args().value("SIZE"), SizeStyle::plain);
-  if (!size) return size.error();
-  const auto place = place_of(session);
-  if (!place) return place.error();
+  VBD_TRY_ASSIGN(const auto filetype, filetype_of(session));
+  VBD_TRY_ASSIGN(const auto size, parse_image_size(session.args().value("SIZE"), SizeStyle::plain));
+  VBD_TRY_ASSIGN(const auto place, place_of(session));
   std::optional<sys::OperationLock> lock;
   if (!session.dry_run()) {
-    auto taken = lock_if_ours(*place);
+    auto taken = lock_if_ours(place);
     if (!taken) return taken.error();
     lock = *std::move(taken);
   }
-  if (auto allowed = refuse_listed(*place, "resize", "the catalog must know: vbd instance info"); !allowed)
-    return allowed.error();
-  if (auto good = check_change(session, *filetype, *place, *size); !good) return good.error();
+  VBD_TRY(refuse_listed(place, "resize", "the catalog must know: vbd instance info"));
+  VBD_TRY(check_change(session, filetype, place, size));
   const instance::Plan steps = {
-      text::cat("resize ", filetype->str(), " image ", place->path, " to ", *size, " bytes")};
+      text::cat("resize ", filetype.str(), " image ", place.path, " to ", size, " bytes")};
   if (session.dry_run()) return report::plan(session.json(), steps, true, "");
-  const auto fd = open_alone(session, *place);
-  if (!fd) return fd.error();
-  const auto done = image::resize(session.registry(), *filetype, fd->get(), place->path, *size,
-                                  session.args().has("shrink"));
+  VBD_TRY_ASSIGN(const auto fd, open_alone(session, place));
+  const auto done =
+      image::resize(session.registry(), filetype, fd.get(), place.path, size, session.args().has("shrink"));
   log::audit("image " + steps.front(), done ? "done" : done.error().message());
   if (!done) return done.error();
   return report::plan(session.json(), steps, false, "");

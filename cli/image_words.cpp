@@ -65,9 +65,8 @@ Result<void> refuse_listed(const Place &place, std::string_view verb, std::strin
 
 Result<void> refuse_other_writer(const Session &session, const std::string &path) {
   const std::string full = sys::absolute_path(path);
-  auto directory = sys::open_parent(full);
-  if (!directory) return directory.error();
-  return device::refuse_elsewhere({directory->get(), sys::dir_name(full), sys::base_name(full)},
+  VBD_TRY_ASSIGN(auto directory, sys::open_parent(full));
+  return device::refuse_elsewhere({directory.get(), sys::dir_name(full), sys::base_name(full)},
                                   session.settings(), true);
 }
 
@@ -79,7 +78,7 @@ Result<std::optional<sys::NameLock>> keep_nodes_off(const Session &session, cons
   const bool theirs = !taken && (taken.error().is(sys::kPermission) || taken.error().is(sys::kReadOnly));
   if (!taken && !theirs) return taken.error();
   if (taken) nodes.emplace(*std::move(taken));
-  if (auto free = refuse_other_writer(session, place.path); !free) return free.error();
+  VBD_TRY(refuse_other_writer(session, place.path));
   return nodes;
 }
 
@@ -88,32 +87,29 @@ Result<Alone> open_alone(const Session &session, const Place &place) {
   if (!fd) return fd.error();
   auto nodes = keep_nodes_off(session, place);
   if (!nodes) return nodes.error();
-  if (auto unused = image::refuse_users(fd->get(), place.path, session.args().has("assume-unused")); !unused)
-    return unused.error();
-  if (auto locked = sys::lock_image(fd->get(), sys::ImageLockMode::exclusive, place.path); !locked)
-    return locked.error();
+  VBD_TRY(image::refuse_users(fd->get(), place.path, session.args().has("assume-unused")));
+  VBD_TRY(sys::lock_image(fd->get(), sys::ImageLockMode::exclusive, place.path));
   return Alone{*std::move(fd), *std::move(nodes)};
 }
 
 Result<sys::Fd> open_file_still(const Session &session, const std::string &path, std::string &in_use) {
   auto fd = sys::open_image_anywhere(path, sys::Access::read);
   if (!fd) return fd;
-  auto writers = image::writers_of(fd->get(), path);
-  if (!writers) return writers.error();
+  VBD_TRY_ASSIGN(auto writers, image::writers_of(fd->get(), path));
   const bool allowed = session.args().has("allow-in-use");
-  if (!writers->empty() && !allowed) {
+  if (!writers.empty() && !allowed) {
     return Error{sys::kInUse,
-                 text::cat(text::printable(path), ": in use by ", *writers, ", and may change meanwhile"),
+                 text::cat(text::printable(path), ": in use by ", writers, ", and may change meanwhile"),
                  "stop that process or detach that device, or add --allow-in-use"};
   }
   auto locked = sys::lock_image(fd->get(), sys::ImageLockMode::stable, path);
   if (!locked && !(allowed && locked.error().is(sys::kInUse))) return locked.error();
   auto here = refuse_other_writer(session, path);
   if (!here && !allowed) return here.error();
-  const std::string named = !writers->empty() ? *writers
-                            : !locked         ? locked.error().message()
-                            : !here           ? here.error().message()
-                                              : std::string();
+  const std::string named = !writers.empty() ? writers
+                            : !locked        ? locked.error().message()
+                            : !here          ? here.error().message()
+                                             : std::string();
   if (!named.empty()) in_use += text::cat(in_use.empty() ? "" : "; ", text::printable(path), ": ", named);
   return fd;
 }

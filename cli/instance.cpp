@@ -31,20 +31,17 @@ Result<instance::Plan> start_added(Session &session, const std::string &name) {
 }
 
 Result<Outcome> add(Session &session) {
-  const auto spec = add_spec(session.args(), session.settings());
-  if (!spec) return spec.error();
-  const auto steps = instance::add(session.vetting_manager(), *spec, session.dry_run());
-  if (!steps) return steps.error();
-  auto all = *steps;
+  VBD_TRY_ASSIGN(const auto spec, add_spec(session.args(), session.settings()));
+  VBD_TRY_ASSIGN(const auto steps, instance::add(session.vetting_manager(), spec, session.dry_run()));
+  auto all = steps;
   bool started = false;
-  if (!spec->no_start) {
-    auto done = start_added(session, spec->name);
-    if (!done) return done.error();
-    started = !done->empty();
-    all.insert(all.end(), done->begin(), done->end());
+  if (!spec.no_start) {
+    VBD_TRY_ASSIGN(auto done, start_added(session, spec.name));
+    started = !done.empty();
+    all.insert(all.end(), done.begin(), done.end());
   }
   return report::plan(session.json(), all, session.dry_run(),
-                      text::cat("instance ", spec->name, started ? ": added and started" : ": added"));
+                      text::cat("instance ", spec.name, started ? ": added and started" : ": added"));
 }
 
 /// On a terminal the plan is shown and confirmed; without one --yes must have been given.
@@ -56,9 +53,8 @@ Result<void> confirm_remove(Session &session, const instance::RemoveSpec &spec) 
                            ": not confirmed, for there is no terminal to ask on"),
                  "add --yes"};
   }
-  const auto steps = instance::remove(session.manager(), spec, true);
-  if (!steps) return steps.error();
-  for (const std::string &step : *steps) write_stderr(text::printable(step) + "\n");
+  VBD_TRY_ASSIGN(const auto steps, instance::remove(session.manager(), spec, true));
+  for (const std::string &step : steps) write_stderr(text::printable(step) + "\n");
   if (ask(text::cat("Remove instance ", text::printable(spec.name), "? [y/N] "))) return {};
   return Error{instance::kConfirm, text::cat("instance remove ", text::printable(spec.name),
                                              ": not confirmed, nothing was changed")};
@@ -70,9 +66,8 @@ Result<Outcome> remove(Session &session) {
   if (!session.dry_run()) {
     if (auto confirmed = confirm_remove(session, spec); !confirmed) return confirmed.error();
   }
-  const auto steps = instance::remove(session.manager(), spec, session.dry_run());
-  if (!steps) return steps.error();
-  return report::plan(session.json(), *steps, session.dry_run(),
+  VBD_TRY_ASSIGN(const auto steps, instance::remove(session.manager(), spec, session.dry_run()));
+  return report::plan(session.json(), steps, session.dry_run(),
                       text::cat("instance ", spec.name, ": removed"));
 }
 

@@ -15,14 +15,12 @@ namespace {
 inline constexpr ErrorKind kNoMirror{"instance.no_mirror", Exit::refused};
 
 Result<Outcome> grow_disk(Session &session) {
-  const auto amount = parse_size(session.args().value("AMOUNT"), SizeStyle::instance);
-  if (!amount) return amount.error();
-  const instance::GrowSpec spec{session.args().value("NAME"), session.args().value("DISK"), *amount,
+  VBD_TRY_ASSIGN(const auto amount, parse_size(session.args().value("AMOUNT"), SizeStyle::instance));
+  const instance::GrowSpec spec{session.args().value("NAME"), session.args().value("DISK"), amount,
                                 session.args().has("absolute"), session.args().has("assume-unused")};
-  const auto steps = instance::grow_disk(session.manager(), spec, session.dry_run());
-  if (!steps) return steps.error();
-  return report::plan(session.json(), *steps, session.dry_run(),
-                      steps->empty()
+  VBD_TRY_ASSIGN(const auto steps, instance::grow_disk(session.manager(), spec, session.dry_run()));
+  return report::plan(session.json(), steps, session.dry_run(),
+                      steps.empty()
                           ? text::cat("instance ", spec.name, ": disk ", spec.disk, " has that size")
                           : text::cat("instance ", spec.name, ": disk ", spec.disk, " grown"));
 }
@@ -41,28 +39,27 @@ json::Value activated_json(const std::string &name, const instance::Activated &a
 
 Result<Outcome> activate_disks(Session &session) {
   const std::string name = session.args().value("NAME");
-  const auto active = instance::activate_disks(session.vetting_manager(), name, session.dry_run());
-  if (!active) return active.error();
-  if (session.dry_run()) return report::plan(session.json(), active->plan, true, "");
+  VBD_TRY_ASSIGN(const auto active,
+                 instance::activate_disks(session.vetting_manager(), name, session.dry_run()));
+  if (session.dry_run()) return report::plan(session.json(), active.plan, true, "");
   std::string out;
-  for (const instance::ActiveDisk &disk : active->disks) {
-    out += text::cat(active->node, ":disk/", disk.index, ":", text::printable(disk.node), "\n");
+  for (const instance::ActiveDisk &disk : active.disks) {
+    out += text::cat(active.node, ":disk/", disk.index, ":", text::printable(disk.node), "\n");
   }
-  return Outcome{std::move(out), activated_json(name, *active)};
+  return Outcome{std::move(out), activated_json(name, active)};
 }
 
 Result<Outcome> deactivate_disks(Session &session) {
-  const auto steps = instance::deactivate_disks(session.manager(), session.args().value("NAME"),
-                                                session.args().has("force"), session.dry_run());
-  if (!steps) return steps.error();
-  return report::plan(session.json(), *steps, session.dry_run(), "");
+  VBD_TRY_ASSIGN(const auto steps,
+                 instance::deactivate_disks(session.manager(), session.args().value("NAME"),
+                                            session.args().has("force"), session.dry_run()));
+  return report::plan(session.json(), steps, session.dry_run(), "");
 }
 
 Result<Outcome> replace_disks(Session &session) {
-  const auto entry = instance::Catalog(session.settings()).find(session.args().value("NAME"));
-  if (!entry) return entry.error();
+  VBD_TRY_ASSIGN(const auto entry, instance::Catalog(session.settings()).find(session.args().value("NAME")));
   return Error{kNoMirror,
-               text::cat("instance ", entry->record.name,
+               text::cat("instance ", entry.record.name,
                          ": there is nothing to replace its disks from: each is one file, and no other copy "
                          "is kept"),
                "look for damage with vbd image check; put a saved copy in the place of a lost image"};

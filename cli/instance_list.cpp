@@ -55,9 +55,8 @@ Result<Wanted> named(Session &session) {
   };
   const instance::Catalog catalog(session.settings());
   if (!names.empty()) {
-    const auto all = catalog.names();
-    if (!all) return all.error();
-    const std::set<std::string> known(all->begin(), all->end());
+    VBD_TRY_ASSIGN(const auto all, catalog.names());
+    const std::set<std::string> known(all.begin(), all.end());
     for (const std::string &name : given) {
       if (!known.contains(name)) return catalog.not_found(name);
     }
@@ -114,21 +113,18 @@ Result<Outcome> list(Session &session) {
   if (!fields) return fields.error();
   if (session.args().has("separator") && session.args().value("separator").empty())
     return Error{kBadValue, "--separator '': fields could not be told apart"};
-  const auto states = wanted_states(session.args());
-  if (!states) return states.error();
-  const auto wanted = named(session);
-  if (!wanted) return wanted.error();
-  if (session.json()) return json_list(session, *wanted, *states);
+  VBD_TRY_ASSIGN(const auto states, wanted_states(session.args()));
+  VBD_TRY_ASSIGN(const auto wanted, named(session));
+  if (session.json()) return json_list(session, wanted, states);
   report::Table table = report::list_table(*fields, session.args().has("no-headers"));
   table.separator = session.args().value("separator");
   table.bold = session.color();
   const report::Unit unit = unit_of(session.args());
-  const auto walked = walk(session, *wanted, *states, report::needs_usage(*fields),
-                           [&](const instance::Entry &entry, const instance::Usage &usage) -> Result<void> {
-                             table.rows.push_back(report::list_row(*fields, entry, usage, unit));
-                             return {};
-                           });
-  if (!walked) return walked.error();
+  VBD_TRY(walk(session, wanted, states, report::needs_usage(*fields),
+               [&](const instance::Entry &entry, const instance::Usage &usage) -> Result<void> {
+                 table.rows.push_back(report::list_row(*fields, entry, usage, unit));
+                 return {};
+               }));
   return Outcome{report::table_text(std::move(table)), {}};
 }
 

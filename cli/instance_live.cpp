@@ -34,11 +34,10 @@ Result<std::vector<std::string>> names_of(Session &session, bool (*wanted)(const
   const bool all = session.args().has("all");
   if (all != name.empty()) return Error{kBadValue, "give either NAME or --all"};
   if (!all) return std::vector<std::string>{name};
-  auto entries = instance::Catalog(session.settings()).list();
-  if (!entries) return entries.error();
-  instance::see_live(session.manager(), *entries);
+  VBD_TRY_ASSIGN(auto entries, instance::Catalog(session.settings()).list());
+  instance::see_live(session.manager(), entries);
   std::vector<std::string> names;
-  for (const Entry &entry : *entries) {
+  for (const Entry &entry : entries) {
     if (entry.record.node == session.settings().node && wanted(entry)) names.push_back(entry.record.name);
   }
   return names;
@@ -65,19 +64,17 @@ Result<void> check_with_all(const Session &session, std::string_view option) {
 /// One after `act`, or with --all several at the same time.
 Result<Outcome> for_each(Session &session, bool (*wanted)(const Entry &), std::string_view done,
                          EachSpec spec, const EachAct &act) {
-  if (auto fits = check_with_all(session, "parallel"); !fits) return fits.error();
-  const auto most = number(session, "parallel", kParallel, 1, kMaxParallel);
-  if (!most) return most.error();
-  auto names = names_of(session, wanted);
-  if (!names) return names.error();
+  VBD_TRY(check_with_all(session, "parallel"));
+  VBD_TRY_ASSIGN(const auto most, number(session, "parallel", kParallel, 1, kMaxParallel));
+  VBD_TRY_ASSIGN(auto names, names_of(session, wanted));
   if (!session.args().has("all")) {
-    const Result<Plan> plan = act(names->front());
+    const Result<Plan> plan = act(names.front());
     if (!plan) return plan.error();
     return report::plan(session.json(), *plan, session.dry_run(),
-                        text::cat("instance ", names->front(), ": ", done, plan->empty() ? " already" : ""));
+                        text::cat("instance ", names.front(), ": ", done, plan->empty() ? " already" : ""));
   }
-  spec.most = *most;
-  const auto each = do_each(session, *names, spec, act);
+  spec.most = most;
+  const auto each = do_each(session, names, spec, act);
   for (const auto &one : each) {
     if (!one.done && !session.json()) write_stderr(report::error_text(one.done.error(), false));
   }
@@ -97,11 +94,10 @@ bool may_run(const Entry &entry) {
 }
 
 Result<Outcome> start(Session &session) {
-  if (auto fits = check_with_all(session, "timeout"); !fits) return fits.error();
-  const auto timeout = number(session, "timeout", 0, 1, kMaxTimeout);
-  if (!timeout) return timeout.error();
+  VBD_TRY(check_with_all(session, "timeout"));
+  VBD_TRY_ASSIGN(const auto timeout, number(session, "timeout", 0, 1, kMaxTimeout));
   EachSpec spec{"start", sys::kHelperCancelled, "not started"};
-  spec.limit = seconds(*timeout);
+  spec.limit = seconds(timeout);
   spec.ends_at_limit = true;
   return for_each(session, should_start, "running", spec, [&](const std::string &name) {
     return instance::start(session.vetting_manager(), {name, session.args().has("paused")},
@@ -137,27 +133,25 @@ std::unique_ptr<sys::Interrupts> ends_waiting(const Session &session) {
 }
 
 Result<Outcome> stop(Session &session) {
-  const auto given = stop_spec(session);
-  if (!given) return given.error();
+  VBD_TRY_ASSIGN(const auto given, stop_spec(session));
   const auto interrupts = ends_waiting(session);
-  const auto deadline = Clock::now() + given->timeout;
+  const auto deadline = Clock::now() + given.timeout;
   EachSpec spec{"stop", instance::kStillRunning, "not asked to shut down"};
-  spec.limit = given->timeout;
+  spec.limit = given.timeout;
   return for_each(session, may_run, "stopped", spec, [&](const std::string &name) {
-    return instance::stop(session.manager(), for_one(*given, deadline, name), session.dry_run());
+    return instance::stop(session.manager(), for_one(given, deadline, name), session.dry_run());
   });
 }
 
 Result<Outcome> reboot(Session &session) {
-  const auto given = stop_spec(session);
-  if (!given) return given.error();
+  VBD_TRY_ASSIGN(const auto given, stop_spec(session));
   const auto interrupts = ends_waiting(session);
-  const auto deadline = Clock::now() + given->timeout;
+  const auto deadline = Clock::now() + given.timeout;
   const auto runs = [](const Entry &entry) { return entry.state == instance::State::running; };
   EachSpec spec{"reboot", instance::kStillRunning, "not rebooted"};
-  spec.limit = given->timeout;
+  spec.limit = given.timeout;
   return for_each(session, runs, "rebooted", spec, [&](const std::string &name) {
-    return instance::reboot(session.manager(), for_one(*given, deadline, name), session.dry_run());
+    return instance::reboot(session.manager(), for_one(given, deadline, name), session.dry_run());
   });
 }
 

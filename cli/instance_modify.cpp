@@ -28,9 +28,8 @@ Result<void> confirm_loss(Session &session, const instance::ModifySpec &spec) {
         text::cat(what, ": a disk would be deleted; not confirmed, for there is no terminal to ask on"),
         "add --yes"};
   }
-  const auto steps = instance::modify(session.vetting_manager(), spec, true);
-  if (!steps) return steps.error();
-  for (const std::string &step : *steps) write_stderr(text::printable(step) + "\n");
+  VBD_TRY_ASSIGN(const auto steps, instance::modify(session.vetting_manager(), spec, true));
+  for (const std::string &step : steps) write_stderr(text::printable(step) + "\n");
   if (ask(text::cat("Change instance ", text::printable(spec.name), "? [y/N] "))) return {};
   return Error{instance::kConfirm, text::cat(what, ": not confirmed, nothing was changed")};
 }
@@ -45,9 +44,8 @@ Result<Outcome> modify(Session &session) {
   if (!session.dry_run()) {
     if (auto confirmed = confirm_loss(session, spec); !confirmed) return confirmed.error();
   }
-  const auto steps = instance::modify(session.vetting_manager(), spec, session.dry_run());
-  if (!steps) return steps.error();
-  return report::plan(session.json(), *steps, session.dry_run(),
+  VBD_TRY_ASSIGN(const auto steps, instance::modify(session.vetting_manager(), spec, session.dry_run()));
+  return report::plan(session.json(), steps, session.dry_run(),
                       text::cat("instance ", spec.name, ": changed"));
 }
 
@@ -55,12 +53,12 @@ Result<Outcome> register_directory(Session &session) {
   const Arguments &args = session.args();
   instance::RegisterSpec spec{
       args.value("DIRECTORY"), args.value("as"), {}, args.has("no-nics"), args.has("trust-parameters")};
-  if (auto read = parameters(args, session.settings(), spec.given); !read) return read.error();
-  const auto steps = instance::register_directory(session.vetting_manager(), spec, session.dry_run());
-  if (!steps) return steps.error();
+  VBD_TRY(parameters(args, session.settings(), spec.given));
+  VBD_TRY_ASSIGN(const auto steps,
+                 instance::register_directory(session.vetting_manager(), spec, session.dry_run()));
   return report::from_outside(
-      session.json(), *steps, session.dry_run(),
-      steps->plan.empty() ? "known already" : text::cat(session.args().value("DIRECTORY"), ": registered"));
+      session.json(), steps, session.dry_run(),
+      steps.plan.empty() ? "known already" : text::cat(session.args().value("DIRECTORY"), ": registered"));
 }
 
 constexpr ArgumentSpec kName[] = {{"NAME", "an instance", true, Meaning::instance}};

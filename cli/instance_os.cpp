@@ -21,9 +21,8 @@ Result<void> confirm_reinstall(Session &session, const instance::ReinstallSpec &
     return Error{instance::kConfirm, what + ": not confirmed, for there is no terminal to ask on",
                  "add --yes"};
   }
-  const auto steps = instance::reinstall(session.manager(), spec, true);
-  if (!steps) return steps.error();
-  for (const std::string &step : *steps) write_stderr(text::printable(step) + "\n");
+  VBD_TRY_ASSIGN(const auto steps, instance::reinstall(session.manager(), spec, true));
+  for (const std::string &step : steps) write_stderr(text::printable(step) + "\n");
   if (ask(text::cat("Reinstall instance ", text::printable(spec.name),
                     "? What is on its disks is lost. [y/N] ")))
     return {};
@@ -32,22 +31,20 @@ Result<void> confirm_reinstall(Session &session, const instance::ReinstallSpec &
 
 Result<Outcome> reinstall(Session &session) {
   instance::ReinstallSpec spec{session.args().value("NAME"), session.args().value("os-type"), {}};
-  if (auto read = os_parameters(session.args(), spec.os_parameters); !read) return read.error();
+  VBD_TRY(os_parameters(session.args(), spec.os_parameters));
   if (!session.dry_run()) {
     if (auto confirmed = confirm_reinstall(session, spec); !confirmed) return confirmed.error();
   }
-  const auto steps = instance::reinstall(session.manager(), spec, session.dry_run());
-  if (!steps) return steps.error();
-  return report::plan(session.json(), *steps, session.dry_run(),
+  VBD_TRY_ASSIGN(const auto steps, instance::reinstall(session.manager(), spec, session.dry_run()));
+  return report::plan(session.json(), steps, session.dry_run(),
                       text::cat("instance ", spec.name, ": reinstalled"));
 }
 
 Result<Outcome> rename(Session &session) {
   const instance::RenameSpec spec{session.args().value("OLD"), session.args().value("NEW"),
                                   session.args().has("no-script")};
-  const auto steps = instance::rename(session.manager(), spec, session.dry_run());
-  if (!steps) return steps.error();
-  return report::plan(session.json(), *steps, session.dry_run(),
+  VBD_TRY_ASSIGN(const auto steps, instance::rename(session.manager(), spec, session.dry_run()));
+  return report::plan(session.json(), steps, session.dry_run(),
                       text::cat("instance ", spec.from, ": renamed to ", spec.to));
 }
 

@@ -51,11 +51,10 @@ Result<std::vector<instance::Entry>> entries_of(Session &session) {
 }
 
 Result<Outcome> info(Session &session) {
-  auto entries = entries_of(session);
-  if (!entries) return entries.error();
-  instance::see_live(session.manager(), *entries);
+  VBD_TRY_ASSIGN(auto entries, entries_of(session));
+  instance::see_live(session.manager(), entries);
   std::vector<Outcome> shown;
-  for (const auto &entry : *entries) {
+  for (const auto &entry : entries) {
     std::vector<report::DiskView> disks;
     for (const DiskRecord &disk : entry.record.disks) disks.push_back(view_of(session, entry, disk));
     shown.push_back(report::instance(session.json(), entry, disks));
@@ -89,11 +88,10 @@ json::Value config_json(const std::string &name, const instance::ConfigFile &con
 }
 
 Result<Outcome> config_of_all(Session &session) {
-  auto entries = entries_of(session);
-  if (!entries) return entries.error();
+  VBD_TRY_ASSIGN(auto entries, entries_of(session));
   Outcome all;
   json::Array list;
-  for (const auto &entry : *entries) {
+  for (const auto &entry : entries) {
     const std::string &name = entry.record.name;
     const auto config = instance::config_file(session.manager(), name);
     if (!config) {
@@ -117,8 +115,7 @@ Result<Outcome> config_of_all(Session &session) {
 
 Result<Outcome> config(Session &session) {
   if (session.args().has("all")) return config_of_all(session);
-  auto entries = entries_of(session);
-  if (!entries) return entries.error();
+  VBD_TRY(entries_of(session));
   const std::string name = session.args().value("NAME");
   const auto config = instance::config_file(session.manager(), name);
   if (!config) return config.error();

@@ -107,7 +107,7 @@ Result<void> read_nodes(const Arguments &arguments, const config::Settings &sett
   const std::size_t colon = given.find(':');
   spec.node = given.substr(0, colon);
   if (colon != std::string::npos) spec.secondary = given.substr(colon + 1);
-  if (auto done = check_node(spec.node); !done) return done;
+  VBD_TRY(check_node(spec.node));
   return colon == std::string::npos ? Result<void>{} : check_node(spec.secondary);
 }
 
@@ -119,9 +119,9 @@ Result<void> os_parameters(const Arguments &arguments, std::map<std::string, std
 
 Result<void> parameters(const Arguments &arguments, const config::Settings &settings,
                         instance::AddSpec &spec) {
-  if (auto done = read_nics(arguments, spec); !done) return done;
-  if (auto done = read_all(arguments, "backend-parameters", "-B", spec.backend); !done) return done;
-  if (auto done = read_hypervisor(arguments, settings, spec.hypervisor); !done) return done;
+  VBD_TRY(read_nics(arguments, spec));
+  VBD_TRY(read_all(arguments, "backend-parameters", "-B", spec.backend));
+  VBD_TRY(read_hypervisor(arguments, settings, spec.hypervisor));
   return os_parameters(arguments, spec.os_parameters);
 }
 
@@ -133,9 +133,9 @@ Result<instance::AddSpec> add_spec(const Arguments &arguments, const config::Set
   spec.no_start = arguments.has("no-start");
   if (!text::is_printable_utf8(spec.os))
     return Error{kBadValue, text::cat("-o ", text::printable(spec.os), ": no name of an OS")};
-  if (auto done = read_disks(arguments, spec); !done) return done.error();
-  if (auto done = read_nodes(arguments, settings, spec); !done) return done.error();
-  if (auto done = parameters(arguments, settings, spec); !done) return done.error();
+  VBD_TRY(read_disks(arguments, spec));
+  VBD_TRY(read_nodes(arguments, settings, spec));
+  VBD_TRY(parameters(arguments, settings, spec));
   return spec;
 }
 

@@ -21,9 +21,8 @@ Result<LeaseTarget> target_of(Session &session) {
 Result<const char *> state_of(const Lease &lease, const config::Settings &settings) {
   if (!lease.held()) return "free";
   if (device::is_elsewhere(lease, settings)) return "elsewhere";
-  const auto ours = device::is_ours(lease, settings);
-  if (!ours) return ours.error();
-  return *ours ? "here" : "earlier-boot";
+  VBD_TRY_ASSIGN(const auto ours, device::is_ours(lease, settings));
+  return ours ? "here" : "earlier-boot";
 }
 
 std::string text_of(const LeaseTarget &target, const device::SeenLease &seen, const std::string &state) {
@@ -69,18 +68,15 @@ json::Value json_of(const LeaseTarget &target, const device::SeenLease &seen, co
 }
 
 Result<Outcome> show(Session &session) {
-  const auto target = target_of(session);
-  if (!target) return target.error();
-  const auto seen = device::see_lease(target->spot(), session.settings(), true);
-  if (!seen) return seen.error();
-  if (!target->file.empty() && !seen->lease.held() && seen->lease.generation == 0) {
-    if (auto there = sys::file_info_at(target->directory.get(), target->file); !there)
-      return there.error().at(text::printable(target->path));
+  VBD_TRY_ASSIGN(const auto target, target_of(session));
+  VBD_TRY_ASSIGN(const auto seen, device::see_lease(target.spot(), session.settings(), true));
+  if (!target.file.empty() && !seen.lease.held() && seen.lease.generation == 0) {
+    if (auto there = sys::file_info_at(target.directory.get(), target.file); !there)
+      return there.error().at(text::printable(target.path));
   }
-  const auto state = state_of(seen->lease, session.settings());
-  if (!state) return state.error();
-  if (session.json()) return Outcome{{}, json_of(*target, *seen, *state)};
-  return Outcome{text_of(*target, *seen, *state), {}};
+  VBD_TRY_ASSIGN(const auto state, state_of(seen.lease, session.settings()));
+  if (session.json()) return Outcome{{}, json_of(target, seen, state)};
+  return Outcome{text_of(target, seen, state), {}};
 }
 
 /// On a terminal the plan is shown and confirmed; without one --yes must have been given.
@@ -91,26 +87,23 @@ Result<void> confirm(Session &session, const LeaseTarget &target) {
     return Error{instance::kConfirm, text::cat(what, ": not confirmed, for there is no terminal to ask on"),
                  "make sure that the node which has the lease is off, then add --yes"};
   }
-  const auto steps = instance::break_lease(session.manager(), target, true);
-  if (!steps) return steps.error();
-  if (steps->empty()) return {};
-  for (const std::string &step : *steps) write_stderr(text::printable(step) + "\n");
+  VBD_TRY_ASSIGN(const auto steps, instance::break_lease(session.manager(), target, true));
+  if (steps.empty()) return {};
+  for (const std::string &step : steps) write_stderr(text::printable(step) + "\n");
   write_stderr("Two nodes that write one image destroy it: is that node off, or has it let go?\n");
   if (ask("Break the lease? [y/N] ")) return {};
   return Error{instance::kConfirm, text::cat(what, ": not confirmed, nothing was changed")};
 }
 
 Result<Outcome> break_it(Session &session) {
-  const auto target = target_of(session);
-  if (!target) return target.error();
+  VBD_TRY_ASSIGN(const auto target, target_of(session));
   if (!session.dry_run()) {
-    if (auto confirmed = confirm(session, *target); !confirmed) return confirmed.error();
+    if (auto confirmed = confirm(session, target); !confirmed) return confirmed.error();
   }
-  const auto steps = instance::break_lease(session.manager(), *target, session.dry_run());
-  if (!steps) return steps.error();
+  VBD_TRY_ASSIGN(const auto steps, instance::break_lease(session.manager(), target, session.dry_run()));
   const std::string done =
-      text::cat(target->shown, steps->empty() ? ": nobody has its lease" : ": lease broken");
-  return report::plan(session.json(), *steps, session.dry_run(), done);
+      text::cat(target.shown, steps.empty() ? ": nobody has its lease" : ": lease broken");
+  return report::plan(session.json(), steps, session.dry_run(), done);
 }
 
 constexpr OptionSpec kBreakOptions[] = {{"-y,--yes", Takes::nothing, "", "do not ask"}};

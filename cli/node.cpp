@@ -22,13 +22,12 @@ struct NodeView {
 
 Result<std::vector<NodeView>> nodes_of(Session &session) {
   const config::Settings &settings = session.settings();
-  const auto entries = instance::Catalog(settings).list();
-  if (!entries) return entries.error();
+  VBD_TRY_ASSIGN(const auto entries, instance::Catalog(settings).list());
   std::vector<NodeView> nodes{{settings.node, {}, true}};
   for (const auto &[name, node] : settings.nodes) {
     if (name != settings.node) nodes.push_back({name, node.ssh});
   }
-  for (const instance::Entry &entry : *entries) {
+  for (const instance::Entry &entry : entries) {
     for (NodeView &node : nodes) {
       if (entry.record.node == node.name) ++node.primary;
       if (entry.record.secondary == node.name) ++node.secondary;
@@ -39,10 +38,9 @@ Result<std::vector<NodeView>> nodes_of(Session &session) {
 
 Result<NodeView> find_node(Session &session) {
   const std::string name = session.args().value("NODE", session.settings().node);
-  const auto nodes = nodes_of(session);
-  if (!nodes) return nodes.error();
+  VBD_TRY_ASSIGN(const auto nodes, nodes_of(session));
   std::vector<std::string> known;
-  for (const NodeView &node : *nodes) {
+  for (const NodeView &node : nodes) {
     if (node.name == name) return node;
     known.push_back(node.name);
   }
@@ -75,16 +73,15 @@ Result<Outcome> list(Session &session) {
 }
 
 Result<Outcome> info(Session &session) {
-  const auto node = find_node(session);
-  if (!node) return node.error();
+  VBD_TRY_ASSIGN(const auto node, find_node(session));
   json::Value value;
   value.set("schema", "vbdkit.node/1");
-  const json::Value members = node_json(*node);
+  const json::Value members = node_json(node);
   for (const auto &[key, member] : *members.as_object()) value.set(key, member);
-  return Outcome{report::pairs_text({{"name", node->name},
-                                     {"reached", node->local ? "this host" : node->ssh},
-                                     {"primary of", text::cat(node->primary, " instances")},
-                                     {"secondary of", text::cat(node->secondary, " instances")}}),
+  return Outcome{report::pairs_text({{"name", node.name},
+                                     {"reached", node.local ? "this host" : node.ssh},
+                                     {"primary of", text::cat(node.primary, " instances")},
+                                     {"secondary of", text::cat(node.secondary, " instances")}}),
                  std::move(value)};
 }
 

@@ -120,7 +120,7 @@ Result<void> read_options(const Tree &tree, Arguments &out, const std::string &h
       for (std::size_t i = 0; i < option->count(); ++i) out.add(key_of(*spec), "");
       continue;
     }
-    if (auto checked = check_values(*spec, option->results(), hint); !checked) return checked;
+    VBD_TRY(check_values(*spec, option->results(), hint));
     for (const std::string &value : option->results()) out.add(key_of(*spec), value);
   }
   return {};
@@ -197,9 +197,9 @@ Result<Arguments> parse_verb(const NounSpec &noun, const VerbSpec &verb,
     out.add("help", "");
     return out;
   }
-  if (auto done = read_extras(tree, verb, out, hint); !done) return done.error();
-  if (auto done = read_options(tree, out, hint); !done) return done.error();
-  if (auto done = read_arguments(tree, out, hint); !done) return done.error();
+  VBD_TRY(read_extras(tree, verb, out, hint));
+  VBD_TRY(read_options(tree, out, hint));
+  VBD_TRY(read_arguments(tree, out, hint));
   return out;
 }
 

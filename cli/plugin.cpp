@@ -21,35 +21,30 @@ Result<Outcome> list(Session &session) {
 /// FD_LOOP, FT_RAW, or the short form of either.
 Result<plugin::Found> find_plugin(Session &session, const std::string &word) {
   const bool is_filetype = word.starts_with("FT_");
-  const auto first = Constant::parse(word, is_filetype ? PluginKind::filetype : PluginKind::driver);
-  if (!first) return first.error();
-  auto found = session.registry().find(*first);
+  VBD_TRY_ASSIGN(const auto first,
+                 Constant::parse(word, is_filetype ? PluginKind::filetype : PluginKind::driver));
+  auto found = session.registry().find(first);
   if (found || word.starts_with("FD_") || is_filetype || !found.error().is(plugin::kPluginNotFound))
     return found;
-  const auto second = Constant::parse(word, PluginKind::filetype);
-  if (!second) return second.error();
-  auto filetype = session.registry().find(*second);
+  VBD_TRY_ASSIGN(const auto second, Constant::parse(word, PluginKind::filetype));
+  auto filetype = session.registry().find(second);
   return filetype || !filetype.error().is(plugin::kPluginNotFound) ? filetype : found;
 }
 
 Result<Outcome> show(Session &session) {
-  const auto found = find_plugin(session, session.args().value("CONSTANT"));
-  if (!found) return found.error();
-  const PluginKind kind = found->note.kind;
-  const auto constant = Constant::parse(found->note.constant, kind);
-  if (!constant) return constant.error();
-  const auto loaded = session.registry().load(*constant);
-  if (!loaded) return loaded.error();
-  return report::plugin(session.json(), *found, (*loaded)->options());
+  VBD_TRY_ASSIGN(const auto found, find_plugin(session, session.args().value("CONSTANT")));
+  const PluginKind kind = found.note.kind;
+  VBD_TRY_ASSIGN(const auto constant, Constant::parse(found.note.constant, kind));
+  VBD_TRY_ASSIGN(const auto loaded, session.registry().load(constant));
+  return report::plugin(session.json(), found, loaded->options());
 }
 
 /// Of the file, or of the installed plugin of that constant.
 Result<Outcome> check(Session &session) {
   std::string path = session.args().value("PLUGIN");
   if (path.find('/') == std::string::npos && !path.ends_with(".so")) {
-    const auto found = find_plugin(session, path);
-    if (!found) return found.error();
-    path = found->path;
+    VBD_TRY_ASSIGN(const auto found, find_plugin(session, path));
+    path = found.path;
   }
   const auto checked =
       plugin::check_file(sys::absolute_path(path), session.settings(), session.registry().runner());
@@ -64,23 +59,22 @@ Result<Outcome> create(Session &session) {
                  text::cat(text::printable(word), ": a new plugin's constant begins with FD_ or FT_"),
                  "FD_NAME is a driver, FT_NAME a filetype"};
   }
-  const auto constant = Constant::parse(word, word[1] == 'D' ? PluginKind::driver : PluginKind::filetype);
-  if (!constant) return constant.error();
-  const std::string file = constant->file_name();
+  VBD_TRY_ASSIGN(const auto constant,
+                 Constant::parse(word, word[1] == 'D' ? PluginKind::driver : PluginKind::filetype));
+  const std::string file = constant.file_name();
   const plugin::ScaffoldSpec spec{
-      *constant, sys::install_prefix() + "/share/vbdkit/templates", session.args().value("language", "cpp"),
+      constant, sys::install_prefix() + "/share/vbdkit/templates", session.args().value("language", "cpp"),
       sys::absolute_path(session.args().value("DIR", file.substr(0, file.size() - 3)))};
-  const auto files = plugin::plan_scaffold(spec);
-  if (!files) return files.error();
+  VBD_TRY_ASSIGN(const auto files, plugin::plan_scaffold(spec));
   instance::Plan steps = {text::cat("make directory ", text::printable(spec.directory))};
-  for (const plugin::NewFile &each : *files)
+  for (const plugin::NewFile &each : files)
     steps.push_back(text::cat("write ", text::printable(spec.directory), "/", each.path));
   if (!session.dry_run()) {
-    if (const auto made = plugin::create_scaffold(spec, *files); !made) return made.error();
+    if (const auto made = plugin::create_scaffold(spec, files); !made) return made.error();
   }
   return report::plan(
       session.json(), steps, session.dry_run(),
-      text::cat("plugin ", constant->str(), ": project made in ", text::printable(spec.directory)));
+      text::cat("plugin ", constant.str(), ": project made in ", text::printable(spec.directory)));
 }
 
 Result<Outcome> matrix(Session &session) {

@@ -101,7 +101,7 @@ Result<Words> find_words(std::span<const NounSpec> nouns, const std::vector<std:
       break;
     }
     if (!is_option(word)) {
-      if (auto taken = take_word(nouns, words, word); !taken) return taken.error();
+      VBD_TRY(take_word(nouns, words, word));
       continue;
     }
     words.rest.push_back(word);

@@ -40,11 +40,10 @@ Result<const Node *> Fields::required(const std::string &key) const {
 }
 
 Result<std::string> Fields::text(const std::string &key) const {
-  const auto node = required(key);
-  if (!node) return node.error();
-  auto value = as_text(**node);
+  VBD_TRY_ASSIGN(const auto node, required(key));
+  auto value = as_text(*node);
   if (value && value->size() > kMaxValue)
-    return bad_value(**node, text::cat("longer than ", kMaxValue, " bytes"));
+    return bad_value(*node, text::cat("longer than ", kMaxValue, " bytes"));
   return value;
 }
 
@@ -61,7 +60,7 @@ Result<void> Fields::read(const std::vector<std::pair<std::string, std::string *
 
 Result<void> Fields::read_identity(std::string &name, std::string &uuid, std::string &directory) const {
   if (map_.kind != Node::Kind::map) return bad_value(map_, "expected a map");
-  if (auto done = read({{"name", &name}, {"uuid", &uuid}, {"directory", &directory}}); !done) return done;
+  VBD_TRY(read({{"name", &name}, {"uuid", &uuid}, {"directory", &directory}}));
   if (const auto checked = check_instance_name(name); !checked)
     return bad_value(*optional("name"), checked.error().message());
   if (!is_uuid(uuid)) return bad_value(*optional("uuid"), "expected a UUID in lower case");
@@ -84,17 +83,15 @@ Result<LogicalId> parse_logical_id(std::string_view text, const Settings &settin
                                           : Constant::parse(settings.default_filetype, PluginKind::filetype);
   if (!filetype) return filetype.error();
   const std::string &path = root->items.back().scalar;
-  if (const auto checked = check_image_path(path); !checked) return checked.error();
+  VBD_TRY(check_image_path(path));
   return LogicalId{*std::move(driver), *std::move(filetype), path};
 }
 
 Result<Pointer> parse_pointer(std::string_view text, const std::string &file) {
-  const auto root = parse_yaml(text, file);
-  if (!root) return root.error();
-  if (auto known = check_keys(*root, {"name", "uuid", "directory"}); !known) return known.error();
+  VBD_TRY_ASSIGN(const auto root, parse_yaml(text, file));
+  VBD_TRY(check_keys(root, {"name", "uuid", "directory"}));
   Pointer pointer;
-  if (auto done = Fields(*root).read_identity(pointer.name, pointer.uuid, pointer.directory); !done)
-    return done.error();
+  VBD_TRY(Fields(root).read_identity(pointer.name, pointer.uuid, pointer.directory));
   return pointer;
 }
 

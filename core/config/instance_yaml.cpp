@@ -41,23 +41,21 @@ Result<void> read_map(const Fields &fields, const std::string &key, TextMap &out
 }
 
 Result<Constant> read_constant(const Fields &fields, const std::string &key, PluginKind kind) {
-  const auto value = fields.text(key);
-  if (!value) return value.error();
-  auto constant = Constant::parse(*value, kind);
-  if (!constant || constant->str() != *value) {
-    return bad_value(*fields.optional(key), text::cat("'", text::printable(*value), "' is no constant of a ",
+  VBD_TRY_ASSIGN(const auto value, fields.text(key));
+  auto constant = Constant::parse(value, kind);
+  if (!constant || constant->str() != value) {
+    return bad_value(*fields.optional(key), text::cat("'", text::printable(value), "' is no constant of a ",
                                                       kind == PluginKind::driver ? "driver" : "filetype"));
   }
   return constant;
 }
 
 Result<std::uint64_t> read_disk_size(const Fields &fields) {
-  const auto node = fields.required("size");
-  if (!node) return node.error();
-  const auto size = as_u64(**node);
+  VBD_TRY_ASSIGN(const auto node, fields.required("size"));
+  const auto size = as_u64(*node);
   if (!size) return size;
   if (*size < kSectorSize || *size > kMaxImageSize || *size % kSectorSize != 0) {
-    return bad_value(**node,
+    return bad_value(*node,
                      text::cat("expected a multiple of 512 in 512..", kMaxImageSize, ", found ", *size));
   }
   return size;
@@ -83,9 +81,8 @@ Result<void> read_disk_mode(const Fields &fields, DiskRecord &disk) {
   if (*mode != "rw" && *mode != "ro") return bad_value(*fields.optional("mode"), "expected rw or ro");
   disk.mode = *mode == "rw" ? DiskMode::rw : DiskMode::ro;
   if (const Node *created = fields.optional("created")) {
-    const auto value = as_bool(*created);
-    if (!value) return value.error();
-    disk.created = *value;
+    VBD_TRY_ASSIGN(const auto value, as_bool(*created));
+    disk.created = value;
   }
   return {};
 }
@@ -93,15 +90,14 @@ Result<void> read_disk_mode(const Fields &fields, DiskRecord &disk) {
 Result<DiskRecord> read_disk(const Node &node) {
   static const std::vector<std::string> kKnown = {
       "file", "driver", "filetype", "size", "vdev", "mode", "created", "driver_options", "filetype_options"};
-  if (auto known = check_keys(node, kKnown); !known) return known.error();
+  VBD_TRY(check_keys(node, kKnown));
   const Fields fields(node);
   auto driver = read_constant(fields, "driver", PluginKind::driver);
   if (!driver) return driver.error();
   auto filetype = read_constant(fields, "filetype", PluginKind::filetype);
   if (!filetype) return filetype.error();
-  const auto size = read_disk_size(fields);
-  if (!size) return size.error();
-  DiskRecord disk{*std::move(driver), *std::move(filetype), {}, *size, {}, DiskMode::rw, true, {}, {}};
+  VBD_TRY_ASSIGN(const auto size, read_disk_size(fields));
+  DiskRecord disk{*std::move(driver), *std::move(filetype), {}, size, {}, DiskMode::rw, true, {}, {}};
   for (const auto &done : {read_disk_names(fields, disk), read_disk_mode(fields, disk),
                            read_map(fields, "driver_options", disk.driver_options),
                            read_map(fields, "filetype_options", disk.filetype_options)}) {
@@ -138,8 +134,7 @@ Result<void> read_operation(const Fields &fields, InstanceRecord &record) {
   }
   const Fields inner(*node);
   OperationRecord operation;
-  if (auto done = inner.read({{"verb", &operation.verb}, {"started", &operation.started}}); !done)
-    return done;
+  VBD_TRY(inner.read({{"verb", &operation.verb}, {"started", &operation.started}}));
   if (const Node *files = inner.optional("files")) {
     auto names = as_text_list(*files);
     if (!names) return names.error();
@@ -149,11 +144,10 @@ Result<void> read_operation(const Fields &fields, InstanceRecord &record) {
     operation.files = *std::move(names);
   }
   if (const Node *made = inner.optional("made_directory")) {
-    const auto value = as_bool(*made);
-    if (!value) return value.error();
-    operation.made_directory = *value;
+    VBD_TRY_ASSIGN(const auto value, as_bool(*made));
+    operation.made_directory = value;
   }
-  if (auto done = read_map(inner, "details", operation.details); !done) return done;
+  VBD_TRY(read_map(inner, "details", operation.details));
   const auto by =
       inner.read({{"node", &operation.node}, {"boot_id", &operation.boot_id}}, Fields::Need::optional);
   if (!by) return by;
@@ -162,11 +156,10 @@ Result<void> read_operation(const Fields &fields, InstanceRecord &record) {
 }
 
 Result<void> read_plain(const Fields &fields, InstanceRecord &record) {
-  if (auto done = fields.read({{"node", &record.node}, {"created", &record.created}}); !done) return done;
+  VBD_TRY(fields.read({{"node", &record.node}, {"created", &record.created}}));
   std::string wanted = "down";
-  auto done = fields.read({{"secondary", &record.secondary}, {"os", &record.os}, {"wanted", &wanted}},
-                          Fields::Need::optional);
-  if (!done) return done;
+  VBD_TRY(fields.read({{"secondary", &record.secondary}, {"os", &record.os}, {"wanted", &wanted}},
+                      Fields::Need::optional));
   if (wanted != "up" && wanted != "down") return bad_value(*fields.optional("wanted"), "expected up or down");
   record.wanted_up = wanted == "up";
   return {};
@@ -188,7 +181,7 @@ Result<InstanceHead> read_head(const Node &root) {
   if (*number == 0 || *number > UINT32_MAX) return bad_value(**schema, "expected a schema number from 1");
   InstanceHead head;
   head.schema = static_cast<std::uint32_t>(*number);
-  if (auto done = fields.read_identity(head.name, head.uuid, head.directory); !done) return done.error();
+  VBD_TRY(fields.read_identity(head.name, head.uuid, head.directory));
   return head;
 }
 
@@ -225,9 +218,8 @@ std::string lines_of(const OperationRecord &operation) {
 }  // namespace
 
 Result<InstanceHead> parse_instance_head(std::string_view text, const std::string &file) {
-  const auto root = parse_yaml(text, file);
-  if (!root) return root.error();
-  return read_head(*root);
+  VBD_TRY_ASSIGN(const auto root, parse_yaml(text, file));
+  return read_head(root);
 }
 
 Result<InstanceRecord> parse_instance(std::string_view text, const std::string &file) {
@@ -235,18 +227,16 @@ Result<InstanceRecord> parse_instance(std::string_view text, const std::string &
       "wanted",    "schema", "uuid",      "name",    "directory",  "node",
       "secondary", "os",     "created",   "backend", "hypervisor", "os_parameters",
       "disks",     "nics",   "operation", "lease",   "claim"};
-  const auto root = parse_yaml(text, file);
-  if (!root) return root.error();
-  auto head = read_head(*root);
-  if (!head) return head.error();
-  if (head->schema > kInstanceSchema) return newer(*root->find("schema"), head->schema);
-  if (auto known = check_keys(*root, kKnown); !known) return known.error();
+  VBD_TRY_ASSIGN(const auto root, parse_yaml(text, file));
+  VBD_TRY_ASSIGN(auto head, read_head(root));
+  if (head.schema > kInstanceSchema) return newer(*root.find("schema"), head.schema);
+  VBD_TRY(check_keys(root, kKnown));
   InstanceRecord record;
-  record.schema = head->schema;
-  record.uuid = std::move(head->uuid);
-  record.name = std::move(head->name);
-  record.directory = std::move(head->directory);
-  const Fields fields(*root);
+  record.schema = head.schema;
+  record.uuid = std::move(head.uuid);
+  record.name = std::move(head.name);
+  record.directory = std::move(head.directory);
+  const Fields fields(root);
   for (const auto &done :
        {read_plain(fields, record), read_map(fields, "backend", record.backend),
         read_map(fields, "hypervisor", record.hypervisor),

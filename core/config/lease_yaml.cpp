@@ -22,15 +22,13 @@ Result<void> read_holder(const Node &node, Lease &lease) {
 
 Result<Lease> read_one(const Node &node) {
   static const std::vector<std::string> kKnown = {"node", "boot_id", "holder", "time", "generation"};
-  if (auto known = check_keys(node, kKnown); !known) return known.error();
+  VBD_TRY(check_keys(node, kKnown));
   Lease lease;
-  const auto number = Fields(node).required("generation");
-  if (!number) return number.error();
-  const auto generation = as_u64(**number);
-  if (!generation) return generation.error();
-  lease.generation = *generation;
+  VBD_TRY_ASSIGN(const auto number, Fields(node).required("generation"));
+  VBD_TRY_ASSIGN(const auto generation, as_u64(*number));
+  lease.generation = generation;
   if (node.entries.size() == 1) return lease;
-  if (auto done = read_holder(node, lease); !done) return done.error();
+  VBD_TRY(read_holder(node, lease));
   if (lease.node.empty()) return bad_value(*node.find("node"), "expected the name of a node");
   return lease;
 }
@@ -63,7 +61,7 @@ Result<void> read_lease(const Fields &fields, Lease &out) {
     out = *std::move(read);
   }
   if (claim == nullptr) return {};
-  if (auto known = check_keys(*claim, {"node", "boot_id", "holder", "time"}); !known) return known;
+  VBD_TRY(check_keys(*claim, {"node", "boot_id", "holder", "time"}));
   return read_holder(*claim, out);
 }
 
@@ -80,25 +78,23 @@ std::string lines_of(const Lease &lease, std::string_view indent) {
 }
 
 Result<Leases> parse_leases(std::string_view text, const std::string &file) {
-  const auto root = parse_yaml(text, file);
-  if (!root) return root.error();
-  if (root->kind != Node::Kind::map) return bad_value(*root, "expected a map");
-  const Fields fields(*root);
+  VBD_TRY_ASSIGN(const auto root, parse_yaml(text, file));
+  if (root.kind != Node::Kind::map) return bad_value(root, "expected a map");
+  const Fields fields(root);
   const auto schema = fields.required("schema");
   if (!schema) return schema.error();
-  const auto number = as_u64(**schema);
-  if (!number) return number.error();
-  if (*number > kLeaseSchema) {
+  VBD_TRY_ASSIGN(const auto number, as_u64(**schema));
+  if (number > kLeaseSchema) {
     return Error(kNewerSchema,
-                 text::cat((*schema)->mark.str(), ": schema ", *number,
+                 text::cat((*schema)->mark.str(), ": schema ", number,
                            " is newer than this vbd, which knows ", kLeaseSchema),
                  "use a newer vbd for the images in this directory");
   }
-  if (auto known = check_keys(*root, {"schema", "images"}); !known) return known.error();
+  VBD_TRY(check_keys(root, {"schema", "images"}));
   Leases leases;
   const Node *images = fields.optional("images");
   if (images == nullptr) return leases;
-  if (auto done = read_images(*images, leases); !done) return done.error();
+  VBD_TRY(read_images(*images, leases));
   return leases;
 }
 

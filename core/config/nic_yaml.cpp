@@ -7,19 +7,16 @@ namespace vbd::config {
 namespace {
 
 Result<NicRecord> read_nic(const Node &node) {
-  if (auto known = check_keys(node, nic_fields()); !known) return known.error();
+  VBD_TRY(check_keys(node, nic_fields()));
   const Fields fields(node);
   NicRecord nic;
-  if (auto done = fields.read({{"mac", &nic.mac}, {"mode", &nic.mode}}); !done) return done.error();
-  if (auto done = fields.read({{"ip", &nic.ip},
-                               {"link", &nic.link},
-                               {"network", &nic.network},
-                               {"name", &nic.name},
-                               {"vlan", &nic.vlan}},
-                              Fields::Need::optional);
-      !done) {
-    return done.error();
-  }
+  VBD_TRY(fields.read({{"mac", &nic.mac}, {"mode", &nic.mode}}));
+  VBD_TRY(fields.read({{"ip", &nic.ip},
+                       {"link", &nic.link},
+                       {"network", &nic.network},
+                       {"name", &nic.name},
+                       {"vlan", &nic.vlan}},
+                      Fields::Need::optional));
   if (auto good = check_nic(nic); !good) return bad_value(node, good.error().message());
   return nic;
 }

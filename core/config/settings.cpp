@@ -54,7 +54,7 @@ Result<void> set_directory(Settings &settings, const Node &node) {
 
 template <std::vector<std::string> Settings::*Member>
 Result<void> set_directories(Settings &settings, const Node &node) {
-  if (const auto list = as_text_list(node); !list) return list.error();
+  VBD_TRY(as_text_list(node));
   std::vector<std::string> paths;
   for (const Node &item : node.items) {
     auto path = as_directory(item);
@@ -67,9 +67,8 @@ Result<void> set_directories(Settings &settings, const Node &node) {
 
 template <std::string Settings::*Member, PluginKind Kind>
 Result<void> set_constant(Settings &settings, const Node &node) {
-  auto value = as_text(node);
-  if (!value) return value.error();
-  const auto constant = Constant::parse(*value, Kind);
+  VBD_TRY_ASSIGN(auto value, as_text(node));
+  const auto constant = Constant::parse(value, Kind);
   if (!constant) return bad_value(node, constant.error().message(), constant.error().hint());
   settings.*Member = constant->str();
   return {};
@@ -99,34 +98,31 @@ Result<void> set_hypervisor(Settings &settings, const Node &node) {
 }
 
 Result<void> set_references(Settings &settings, const Node &node) {
-  const auto value = as_text(node);
-  if (!value) return value.error();
-  if (*value != "deny" && *value != "below-allowed-dirs") {
+  VBD_TRY_ASSIGN(const auto value, as_text(node));
+  if (value != "deny" && value != "below-allowed-dirs") {
     return bad_value(node,
-                     text::cat("expected deny or below-allowed-dirs, found '", text::printable(*value), "'"));
+                     text::cat("expected deny or below-allowed-dirs, found '", text::printable(value), "'"));
   }
-  settings.references = *value == "deny" ? ReferencePolicy::deny : ReferencePolicy::below_allowed_dirs;
+  settings.references = value == "deny" ? ReferencePolicy::deny : ReferencePolicy::below_allowed_dirs;
   return {};
 }
 
 Result<void> set_mode(Settings &settings, const Node &node) {
-  const auto value = as_text(node);
-  if (!value) return value.error();
+  VBD_TRY_ASSIGN(const auto value, as_text(node));
   std::uint32_t mode = 0;
-  const char *end = value->data() + value->size();
-  const auto [stop, error] = std::from_chars(value->data(), end, mode, 8);
+  const char *end = value.data() + value.size();
+  const auto [stop, error] = std::from_chars(value.data(), end, mode, 8);
   if (error != std::errc{} || stop != end || mode > 0777) {
     return bad_value(node,
-                     text::cat("expected an octal mode up to 0777, found '", text::printable(*value), "'"));
+                     text::cat("expected an octal mode up to 0777, found '", text::printable(value), "'"));
   }
   settings.image_mode = mode;
   return {};
 }
 
 Result<void> set_min_free(Settings &settings, const Node &node) {
-  const auto value = as_text(node);
-  if (!value) return value.error();
-  const auto size = parse_size(*value, SizeStyle::plain);
+  VBD_TRY_ASSIGN(const auto value, as_text(node));
+  const auto size = parse_size(value, SizeStyle::plain);
   if (!size) return bad_value(node, size.error().message(), size.error().hint());
   settings.min_free = *size;
   return {};
@@ -143,7 +139,7 @@ Result<void> set_plugins(Settings &settings, const Node &node) {
           text::cat(name.mark.str(), ": plugins: '", text::printable(name.scalar), "' is no constant"),
           "write the plugin's full constant, like FD_LOOP"};
     }
-    if (const auto map = as_text_map(options); !map) return map.error();
+    VBD_TRY(as_text_map(options));
     for (const auto &[option, value] : options.entries) {
       settings.plugins[name.scalar][option.scalar] = {value.scalar, value.mark};
       settings.origins[text::cat("plugins.", name.scalar, ".", option.scalar)] = value.mark.str();
@@ -159,7 +155,7 @@ Result<void> set_nodes(Settings &settings, const Node &node) {
       return Error{kBadValue,
                    text::cat(name.mark.str(), ": nodes: '", text::printable(name.scalar), "' is no name")};
     }
-    if (auto known = check_keys(value, {"ssh"}); !known) return known;
+    VBD_TRY(check_keys(value, {"ssh"}));
     const Node *ssh = value.find("ssh");
     if (ssh == nullptr) return bad_value(value, "'ssh' is missing", "write ssh: USER@HOST");
     auto target = as_text(*ssh);
@@ -201,11 +197,11 @@ bool is_nested(std::string_view key) {
 Result<void> apply_file(Settings &settings, const Node &root) {
   std::vector<std::string> known;
   for (const Key &key : kKeys) known.emplace_back(key.name);
-  if (auto checked = check_keys(root, known); !checked) return checked;
+  VBD_TRY(check_keys(root, known));
   for (const Key &key : kKeys) {
     const Node *node = root.find(key.name);
     if (node == nullptr) continue;
-    if (auto applied = key.apply(settings, *node); !applied) return applied;
+    VBD_TRY(key.apply(settings, *node));
     if (!is_nested(key.name)) settings.origins[std::string(key.name)] = node->mark.str();
   }
   return {};
@@ -214,15 +210,13 @@ Result<void> apply_file(Settings &settings, const Node &root) {
 /// Against the current directory, ".." left to the walk: what stands before it may be a link.
 Result<std::string> whole_path(const std::string &path) {
   if (path.starts_with('/')) return path;
-  auto here = sys::canonical_path(".");
-  if (!here) return here;
-  return text::cat(*here, "/", path);
+  VBD_TRY_ASSIGN(auto here, sys::canonical_path("."));
+  return text::cat(here, "/", path);
 }
 
 Result<void> apply_path(Settings &settings, const std::string &path, bool required) {
-  const auto whole = whole_path(path);
-  if (!whole) return whole.error();
-  const auto text = sys::read_trusted_file(*whole, kMaxFile, kFileWords);
+  VBD_TRY_ASSIGN(const auto whole, whole_path(path));
+  const auto text = sys::read_trusted_file(whole, kMaxFile, kFileWords);
   if (!text) {
     if (text.error().is(sys::kNotFound) && !required) return {};
     if (text.error().is(sys::kNotFound)) {
@@ -231,18 +225,16 @@ Result<void> apply_path(Settings &settings, const std::string &path, bool requir
     }
     return text.error().is(kUntrustedConfig) ? text.error() : text.error().at("configuration");
   }
-  const auto root = parse_yaml(*text, path);
-  if (!root) return root.error();
-  return apply_file(settings, *root);
+  VBD_TRY_ASSIGN(const auto root, parse_yaml(*text, path));
+  return apply_file(settings, root);
 }
 
 Result<void> apply_drop_ins(Settings &settings, const std::string &directory) {
   const auto fd = sys::open_trusted_directory(directory, kFileWords);
   if (!fd && fd.error().is(sys::kNotFound)) return {};
   if (!fd) return fd.error();
-  const auto names = sys::list_dir(fd->get());
-  if (!names) return names.error();
-  for (const std::string &name : *names) {
+  VBD_TRY_ASSIGN(const auto names, sys::list_dir(fd->get()));
+  for (const std::string &name : names) {
     if (name.starts_with('.') || !name.ends_with(".yaml")) continue;
     if (auto applied = apply_path(settings, text::cat(directory, "/", name), false); !applied) return applied;
   }
@@ -268,11 +260,10 @@ void set_origin_defaults(Settings &settings) {
 
 Result<Settings> load_settings(const LoadOptions &options) {
   Settings settings;
-  const auto defaults = parse_yaml(options.defaults, "default");
-  if (!defaults) return defaults.error();
-  if (auto applied = apply_file(settings, *defaults); !applied) return applied.error();
+  VBD_TRY_ASSIGN(const auto defaults, parse_yaml(options.defaults, "default"));
+  VBD_TRY(apply_file(settings, defaults));
   set_origin_defaults(settings);
-  if (auto applied = apply_files(settings, options); !applied) return applied.error();
+  VBD_TRY(apply_files(settings, options));
   if (settings.allowed_dirs.empty() && settings.origins["allowed_dirs"] == "default") {
     settings.allowed_dirs = {settings.file_storage_dir};
   }

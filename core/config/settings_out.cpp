@@ -116,11 +116,9 @@ std::string show_settings(const Settings &settings) {
 }
 
 Result<sys::Ownership> image_ownership(const Settings &settings) {
-  const auto uid = user_id(settings);
-  if (!uid) return uid.error();
-  const auto gid = group_id(settings);
-  if (!gid) return gid.error();
-  if (*uid >= 0 && !sys::is_root() && *uid != std::int64_t{sys::effective_uid()}) {
+  VBD_TRY_ASSIGN(const auto uid, user_id(settings));
+  VBD_TRY_ASSIGN(const auto gid, group_id(settings));
+  if (uid >= 0 && !sys::is_root() && uid != std::int64_t{sys::effective_uid()}) {
     const auto where = settings.origins.find("image_owner");
     return Error{sys::kPermission,
                  text::cat(where == settings.origins.end() ? "default" : where->second,
@@ -128,7 +126,7 @@ Result<sys::Ownership> image_ownership(const Settings &settings) {
                            text::printable(settings.image_owner), "'"),
                  "run as root, or leave image_owner out"};
   }
-  return sys::Ownership{*uid, *gid, settings.image_mode};
+  return sys::Ownership{uid, gid, settings.image_mode};
 }
 
 }  // namespace vbd::config

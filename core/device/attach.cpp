@@ -81,7 +81,7 @@ Result<Attachment> join(Disk &disk, const AttachSpec &spec, const plugin::Values
   if (record.options != options) {
     log::warn(text::cat(disk.shown(), ": attached with other options; they count from the next attach on"));
   }
-  if (auto shown = show_size(disk, observed, spec.dry_run); !shown) return shown.error();
+  VBD_TRY(show_size(disk, observed, spec.dry_run));
   const std::string node = observed.facts.text("node");
   const bool changed = record.phase != Record::Phase::attached || !record.held_by(spec.holder) ||
                        (!node.empty() && node != record.node);
@@ -147,12 +147,11 @@ Result<void> settle_other_driver(Disk &disk, const AttachSpec &spec) {
 
 /// The file was replaced under an attached device: its record has the same path, but another identity.
 Result<void> refuse_replaced(Disk &disk) {
-  auto by_path = disk.records.find(disk.place.path);
-  if (!by_path) return by_path.error();
-  if (!*by_path) return {};
+  VBD_TRY_ASSIGN(auto by_path, disk.records.find(disk.place.path));
+  if (!by_path) return {};
   return Error(
       kHeldByOther,
-      text::cat(disk.shown(), ": the file was replaced while the former one is ", describe(**by_path)),
+      text::cat(disk.shown(), ": the file was replaced while the former one is ", describe(*by_path)),
       "detach it first: that finds the former device");
 }
 
@@ -168,11 +167,9 @@ Result<void> record_found(Disk &disk, const AttachSpec &spec, const plugin::Valu
   disk.record->phase = Record::Phase::attaching;
   disk.record->leased = !disk.record->read_only;
   if (disk.record->read_only || spec.dry_run) return {};
-  auto seen = see_lease(spot_of(disk), disk.context.settings);
-  if (!seen) return seen.error();
-  auto ours = is_ours(seen->lease, disk.context.settings);
-  if (!ours) return ours.error();
-  return *ours ? Result<void>() : take_lease(spot_of(disk), disk.context.settings, spec.holder);
+  VBD_TRY_ASSIGN(auto seen, see_lease(spot_of(disk), disk.context.settings));
+  VBD_TRY_ASSIGN(auto ours, is_ours(seen.lease, disk.context.settings));
+  return ours ? Result<void>() : take_lease(spot_of(disk), disk.context.settings, spec.holder);
 }
 
 /// What an earlier, perhaps killed, run left. Nothing: go on and attach.
@@ -188,26 +185,24 @@ Result<std::optional<Attachment>> settle(Disk &disk, const AttachSpec &spec, con
   if (disk.record && disk.record->driver != spec.id.driver.str()) {
     if (auto other = settle_other_driver(disk, spec); !other) return other.error();
   }
-  auto observed = observe(disk);
-  if (!observed) return observed.error();
-  const bool there = observed->state == Status::State::attached;
+  VBD_TRY_ASSIGN(auto observed, observe(disk));
+  const bool there = observed.state == Status::State::attached;
   if (there && !disk.record) {
-    if (auto found = record_found(disk, spec, options, *observed); !found) return found.error();
+    if (auto found = record_found(disk, spec, options, observed); !found) return found.error();
   }
   const bool leaving =
       disk.record && disk.record->phase == Record::Phase::detaching && !disk.record->held_by(spec.holder);
   if (there && !leaving) {
-    auto joined = join(disk, spec, options, *observed);
-    if (!joined) return joined.error();
-    return Settled(std::move(*joined));
+    VBD_TRY_ASSIGN(auto joined, join(disk, spec, options, observed));
+    return Settled(std::move(joined));
   }
-  if (observed->state == Status::State::detached && !disk.record) {
-    if (auto same = refuse_replaced(disk); !same) return same.error();
+  if (observed.state == Status::State::detached && !disk.record) {
+    VBD_TRY(refuse_replaced(disk));
     return Settled();
   }
   if (spec.dry_run) return Settled();
   if (!disk.record) disk.record = new_record(disk);
-  if (observed->state == Status::State::detached && disk.record->phase == Record::Phase::attached) {
+  if (observed.state == Status::State::detached && disk.record->phase == Record::Phase::attached) {
     log::warn(text::cat(disk.shown(), ": was ", describe(*disk.record),
                         ", but its device is gone; attaching anew"));
   }
@@ -246,9 +241,8 @@ Result<void> refuse_users(const Disk &disk, bool read_only) {
 Result<void> take_lock(const Disk &disk, const AttachSpec &spec) {
   const auto mode = spec.read_only ? sys::ImageLockMode::stable : sys::ImageLockMode::exclusive;
   if (!spec.dry_run) return sys::lock_image(disk.image.get(), mode, disk.place.path);
-  auto conflict = sys::image_lock_conflicts(disk.image.get(), mode);
-  if (!conflict) return conflict.error();
-  if (*conflict) return Error(sys::kInUse, disk.shown() + ": another program holds its lock");
+  VBD_TRY_ASSIGN(auto conflict, sys::image_lock_conflicts(disk.image.get(), mode));
+  if (conflict) return Error(sys::kInUse, disk.shown() + ": another program holds its lock");
   return {};
 }
 
@@ -260,35 +254,32 @@ struct Examined {
 
 /// What policy refuses and what is damaged ends here, before any helper sees the image.
 Result<Examined> examine(const Disk &disk) {
-  auto filetype = disk.context.registry.find(disk.id.filetype);
-  if (!filetype) return filetype.error();
+  VBD_TRY_ASSIGN(auto filetype, disk.context.registry.find(disk.id.filetype));
   if (const auto bytes = flat_size(disk)) {
     if (disk.info->size == 0) return Error(image::kBadSizeInImage, disk.shown() + ": the file is empty");
-    return Examined{filetype->note.properties, *bytes};
+    return Examined{filetype.note.properties, *bytes};
   }
-  auto info = image::info(disk.context.registry, disk.id.filetype, disk.image.get(), disk.place.path);
-  if (!info) return info.error();
-  if (auto allowed = image::check_references(*info, disk.context.settings, disk.place.path); !allowed) {
-    return allowed.error();
-  }
+  VBD_TRY_ASSIGN(auto info,
+                 image::info(disk.context.registry, disk.id.filetype, disk.image.get(), disk.place.path));
+  VBD_TRY(image::check_references(info, disk.context.settings, disk.place.path));
   // The ABI hands a driver one file: what lies in a second one would silently read as zeros.
-  if (!info->references.empty()) {
+  if (!info.references.empty()) {
     return Error(image::kReference,
                  text::cat(disk.shown(), ": it keeps data in a second file, ",
-                           text::printable(info->references.front().name), ", which no driver serves"),
+                           text::printable(info.references.front().name), ", which no driver serves"),
                  "make one file of it first, for example with qemu-img convert");
   }
-  const std::string unmet = plugin::unmet_need(disk.driver->note(), filetype->note, info->properties);
+  const std::string unmet = plugin::unmet_need(disk.driver->note(), filetype.note, info.properties);
   if (!unmet.empty()) {
     return Error(plugin::kNotPaired, text::cat(disk.shown(), ": ", disk.id.driver.str(), " ", unmet));
   }
-  return Examined{info->properties, info->virtual_size};
+  return Examined{info.properties, info.virtual_size};
 }
 
 /// What the instance says of the image must be so.
 Result<void> check_size(const Disk &disk, const std::optional<InstanceRecord> &instance, std::uint64_t size) {
   if (!instance) return {};
-  if (auto whole = image::check_recorded(*instance, disk.place.path, size); !whole) return whole;
+  VBD_TRY(image::check_recorded(*instance, disk.place.path, size));
   const DiskRecord *listed = image::listed_disk(*instance, disk.place.path);
   if (listed != nullptr && size > listed->size && !instance->operation) {
     log::warn(text::cat(disk.shown(), ": has ", size, " bytes, and ", listed->size, " as a disk of ",
@@ -304,11 +295,9 @@ Result<std::optional<InstanceRecord>> check_instance(const Disk &disk, bool read
   auto instance = read_instance(disk.place.directory.get(), disk.place.directory_path, read_only);
   if (!instance) return instance;
   if (*instance) {
-    auto home = check_home(**instance, disk.place.directory.get(), disk.place.directory_path);
-    if (!home) return home.error();
+    VBD_TRY(check_home(**instance, disk.place.directory.get(), disk.place.directory_path));
   }
-  if (auto free = refuse_elsewhere(spot_of(disk), disk.context.settings, *instance); !free)
-    return free.error();
+  VBD_TRY(refuse_elsewhere(spot_of(disk), disk.context.settings, *instance));
   return instance;
 }
 
@@ -318,15 +307,13 @@ Result<bool> plan_lease(Disk &disk, const AttachSpec &spec, const std::optional<
   disk.record->leased = true;
   const bool listed = instance && lists(*instance, sys::base_name(disk.place.path));
   if (!listed) return true;
-  auto ours = is_ours(instance->lease, disk.context.settings);
-  if (!ours) return ours.error();
-  if (!*ours) return true;
-  auto others = others_under_lease(disk, *instance);
-  if (!others) return others.error();
-  if (others->empty()) return true;  // whoever had it was killed
+  VBD_TRY_ASSIGN(auto ours, is_ours(instance->lease, disk.context.settings));
+  if (!ours) return true;
+  VBD_TRY_ASSIGN(auto others, others_under_lease(disk, *instance));
+  if (others.empty()) return true;  // whoever had it was killed
   // None of them has taken it: their guest did, which gives it up.
   disk.record->leased =
-      std::any_of(others->begin(), others->end(), [](const Record &other) { return other.leased; });
+      std::any_of(others.begin(), others.end(), [](const Record &other) { return other.leased; });
   return false;
 }
 
@@ -348,12 +335,11 @@ plugin::Values without_secrets(const plugin::Plugin &driver, plugin::Values valu
 /// Nothing is attached, and everything was checked: the steps that change something.
 Result<Attachment> make(Disk &disk, const AttachSpec &spec, const plugin::Values &params,
                         const std::optional<InstanceRecord> &instance, bool shared) {
-  auto take = plan_lease(disk, spec, instance);
-  if (!take) return take.error();
-  if (auto written = disk.records.write(*disk.record); !written) return written.error();
+  VBD_TRY_ASSIGN(auto take, plan_lease(disk, spec, instance));
+  VBD_TRY(disk.records.write(*disk.record));
   if (auto made = disk.records.make_state_directory(disk.record->file); !made)
     return undo(disk, made.error());
-  if (*take) {
+  if (take) {
     if (auto taken = take_lease(spot_of(disk), disk.context.settings, spec.holder); !taken)
       return undo(disk, taken.error());
   }
@@ -371,8 +357,8 @@ Result<Attachment> make(Disk &disk, const AttachSpec &spec, const plugin::Values
 
 Result<Attachment> attach_anew(Disk &disk, const AttachSpec &spec, const plugin::Values &params,
                                const std::optional<InstanceRecord> &instance) {
-  if (auto unused = refuse_users(disk, spec.read_only); !unused) return unused.error();
-  if (auto locked = take_lock(disk, spec); !locked) return locked.error();
+  VBD_TRY(refuse_users(disk, spec.read_only));
+  VBD_TRY(take_lock(disk, spec));
   const image::Vetting vetting{spec.vetting, spec.dry_run};
   const auto vet = [&] {
     return image::vet(disk.context.registry, disk.context.settings, disk.id.filetype, disk.image.get(),
@@ -380,11 +366,10 @@ Result<Attachment> attach_anew(Disk &disk, const AttachSpec &spec, const plugin:
   };
   // Damage may keep an image from being looked at before it is repaired.
   const bool repairs = spec.vetting == image::Vetting::Word::repair;
-  if (auto good = repairs ? vet() : Result<void>(); !good) return good.error();
-  auto examined = examine(disk);
-  if (!examined) return examined.error();
-  if (auto good = repairs ? Result<void>() : vet(); !good) return good.error();
-  if (auto whole = check_size(disk, instance, examined->size); !whole) return whole.error();
+  VBD_TRY(repairs ? vet() : Result<void>());
+  VBD_TRY_ASSIGN(auto examined, examine(disk));
+  VBD_TRY(repairs ? Result<void>() : vet());
+  VBD_TRY(check_size(disk, instance, examined.size));
   auto filesystem = sys::filesystem_info(disk.image.get());
   if (!filesystem) return filesystem.error().at(disk.shown());
   if (disk.info->links > 1) {
@@ -395,7 +380,7 @@ Result<Attachment> attach_anew(Disk &disk, const AttachSpec &spec, const plugin:
   disk.record->holders = {spec.holder};
   disk.record->block_size = spec.block_size;
   disk.record->options = without_secrets(*disk.driver, params);
-  disk.record->properties = std::move(examined->properties);
+  disk.record->properties = std::move(examined.properties);
   disk.record->lent = spec.lend;
   if (spec.dry_run) return attachment_of(*disk.record, {});
   return make(disk, spec, params, instance, filesystem->shared);
@@ -404,21 +389,16 @@ Result<Attachment> attach_anew(Disk &disk, const AttachSpec &spec, const plugin:
 }  // namespace
 
 Result<Attachment> attach(const Context &context, const AttachSpec &spec) {
-  auto disk = open_for_attach(context, spec);
-  if (!disk) return disk.error();
-  auto params = disk->driver->image_params(spec.options, disk->shown());
-  if (!params) return params.error();
-  auto instance = check_instance(*disk, spec.read_only);
-  if (!instance) return instance.error();
+  VBD_TRY_ASSIGN(auto disk, open_for_attach(context, spec));
+  VBD_TRY_ASSIGN(auto params, disk.driver->image_params(spec.options, disk.shown()));
+  VBD_TRY_ASSIGN(auto instance, check_instance(disk, spec.read_only));
   // Before its own device is handed out again as well, where that costs nothing.
-  if (const auto bytes = flat_size(*disk); bytes && *instance) {
-    if (auto whole = image::check_recorded(**instance, disk->place.path, *bytes); !whole)
-      return whole.error();
+  if (const auto bytes = flat_size(disk); bytes && instance) {
+    if (auto whole = image::check_recorded(*instance, disk.place.path, *bytes); !whole) return whole.error();
   }
-  auto settled = settle(*disk, spec, without_secrets(*disk->driver, *params));
-  if (!settled) return settled.error();
-  if (*settled) return std::move(**settled);
-  return attach_anew(*disk, spec, *params, *instance);
+  VBD_TRY_ASSIGN(auto settled, settle(disk, spec, without_secrets(*disk.driver, params)));
+  if (settled) return std::move(*settled);
+  return attach_anew(disk, spec, params, instance);
 }
 
 }  // namespace vbd::device

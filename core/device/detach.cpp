@@ -22,13 +22,11 @@ Error other_driver(const Disk &disk) {
 /// No record: what the driver finds by the image's identity is cleared; nothing found is fine.
 Result<void> detach_unrecorded(Disk &disk, const Observed &observed, bool dry_run) {
   if (observed.state == Status::State::detached) {
-    auto users = unrecorded_users(disk);
-    if (!users) return users.error();
-    if (users->empty()) return {};
-    return Error(
-        kUnrecorded,
-        text::cat(disk.shown(), ": no record says that it is attached, but it is in use by ", *users),
-        "stop that process or detach that device; nothing was changed");
+    VBD_TRY_ASSIGN(auto users, unrecorded_users(disk));
+    if (users.empty()) return {};
+    return Error(kUnrecorded,
+                 text::cat(disk.shown(), ": no record says that it is attached, but it is in use by ", users),
+                 "stop that process or detach that device; nothing was changed");
   }
   if (dry_run) return {};
   disk.record = new_record(disk);
@@ -49,20 +47,19 @@ void say_what_broke(const Disk &disk, const Observed &observed) {
 
 Result<void> give_up(Disk &disk, const std::string &holder, bool dry_run) {
   if (disk.record && disk.record->driver != disk.id.driver.str()) return other_driver(disk);
-  auto observed = observe(disk);
-  if (!observed) return observed.error();
-  if (!disk.record) return detach_unrecorded(disk, *observed, dry_run);
+  VBD_TRY_ASSIGN(auto observed, observe(disk));
+  if (!disk.record) return detach_unrecorded(disk, observed, dry_run);
 
-  const bool gone = observed->state == Status::State::detached;
+  const bool gone = observed.state == Status::State::detached;
   Record &record = *disk.record;
   if (!record.held_by(holder) && !record.holders.empty() && !gone) return not_held(disk, holder);
   if (dry_run) return {};
   if (gone) return finish_detach(disk);
-  say_what_broke(disk, *observed);
+  say_what_broke(disk, observed);
   if (record.holders.size() <= 1) {
     auto done = finish_detach(disk);
     // Nobody else had it while it was attached.
-    if (done && observed->state == Status::State::attached && disk.image)
+    if (done && observed.state == Status::State::attached && disk.image)
       image::keep_vetted(disk.context.settings, disk.image.get(), disk.place.path);
     return done;
   }
@@ -72,9 +69,8 @@ Result<void> give_up(Disk &disk, const std::string &holder, bool dry_run) {
 
 Result<void> detach(const Context &context, const LogicalId &id, const std::string &holder, bool dry_run,
                     bool locked) {
-  auto disk = open_for_others(context, id, !dry_run && !locked);
-  if (!disk) return disk.error();
-  return give_up(*disk, holder, dry_run);
+  VBD_TRY_ASSIGN(auto disk, open_for_others(context, id, !dry_run && !locked));
+  return give_up(disk, holder, dry_run);
 }
 
 }  // namespace vbd::device

@@ -14,18 +14,16 @@ namespace {
 /// The record that this disk is about: by the image's identity, else by the path under which it was attached.
 Result<void> find_record(Disk &disk) {
   if (disk.info) {
-    auto found = disk.records.find(disk.info->id);
-    if (!found) return found.error();
-    disk.record = std::move(*found);
+    VBD_TRY_ASSIGN(auto found, disk.records.find(disk.info->id));
+    disk.record = std::move(found);
     if (disk.record && !disk.record->is_of(*disk.info)) {  // of a file that is gone: attach clears it
       disk.record.reset();
       return {};
     }
     if (disk.record) return {};
   }
-  auto by_path = disk.records.find(disk.place.path);
-  if (!by_path) return by_path.error();
-  disk.record = std::move(*by_path);
+  VBD_TRY_ASSIGN(auto by_path, disk.records.find(disk.place.path));
+  disk.record = std::move(by_path);
   if (disk.record) disk.image.reset();  // another file stands at the path now
   return {};
 }
@@ -41,9 +39,8 @@ Result<void> look_at_image(Disk &disk) {
   auto image = sys::open_image_below(disk.place.path, disk.place.allowed, sys::Access::read);
   if (image) {
     disk.image = std::move(*image);
-    auto opened = sys::file_info(disk.image.get());
-    if (!opened) return opened.error();
-    disk.info = *opened;
+    VBD_TRY_ASSIGN(auto opened, sys::file_info(disk.image.get()));
+    disk.info = opened;
     return {};
   }
   if (image.error().is(sys::kNotFound)) return {};
@@ -100,12 +97,11 @@ bool answers(const Context &context, const std::string &path) {
 }
 
 Result<Place> open_place(const Context &context, const std::string &path, bool may_be_gone) {
-  if (auto valid = check_image_path(path); !valid) return valid.error();
+  VBD_TRY(check_image_path(path));
   Place place;
   place.allowed = sys::resolve_allowed(fitting(context.settings, path));
-  auto confined = sys::confine(path, place.allowed);
-  if (!confined) return confined.error();
-  place.path = std::move(*confined);
+  VBD_TRY_ASSIGN(auto confined, sys::confine(path, place.allowed));
+  place.path = std::move(confined);
   place.directory_path = sys::dir_name(place.path);
   auto directory = sys::open_dir_below(place.directory_path, place.allowed);
   if (directory) {
@@ -121,9 +117,8 @@ Result<sys::OperationLock> lock_place(const Context &context, const Place &place
   const Records records(context.settings.run_dir);
   if (place.directory) return records.lock(place.directory.get(), place.directory_path, patience);
   std::string path;
-  auto locks = records.locks_directory(path);
-  if (!locks) return locks.error();
-  return sys::OperationLock::acquire(locks->get(), path, patience);
+  VBD_TRY_ASSIGN(auto locks, records.locks_directory(path));
+  return sys::OperationLock::acquire(locks.get(), path, patience);
 }
 
 std::string Disk::shown() const {
@@ -131,38 +126,32 @@ std::string Disk::shown() const {
 }
 
 Result<Disk> open_for_attach(const Context &context, const AttachSpec &spec) {
-  if (auto paired = context.registry.check_pairing(spec.id); !paired) return paired.error();
+  VBD_TRY(context.registry.check_pairing(spec.id));
   if (!answers(context, spec.id.path)) return silent_error(spec.id.path, "");
-  auto place = open_place(context, spec.id.path, false);
-  if (!place) return place.error();
-  auto driver = context.registry.load(spec.id.driver);
-  if (!driver) return driver.error();
-  if ((*driver)->driver()->attach == nullptr) {
+  VBD_TRY_ASSIGN(auto place, open_place(context, spec.id.path, false));
+  VBD_TRY_ASSIGN(auto driver, context.registry.load(spec.id.driver));
+  if (driver->driver()->attach == nullptr) {
     return Error(plugin::kNoOperation, text::cat(text::printable(spec.id.path), ": ", spec.id.driver.str(),
                                                  " only writes disk strings, it makes no devices"));
   }
-  Disk disk{context, spec.id, *driver, Records(context.settings.run_dir), std::move(*place), {}, {}, {}, {}};
+  Disk disk{context, spec.id, driver, Records(context.settings.run_dir), std::move(place), {}, {}, {}, {}};
   if (!spec.dry_run) {
     // Looked at before the lock as well, so that a wrong name makes no lock file.
-    auto there = sys::open_image_below(disk.place.path, disk.place.allowed, sys::Access::read);
-    if (!there) return there.error();
+    VBD_TRY(sys::open_image_below(disk.place.path, disk.place.allowed, sys::Access::read));
   }
   if (!spec.dry_run && !spec.locked) {
-    auto lock = lock_place(context, disk.place);
-    if (!lock) return lock.error();
-    disk.lock.emplace(std::move(*lock));
+    VBD_TRY_ASSIGN(auto lock, lock_place(context, disk.place));
+    disk.lock.emplace(std::move(lock));
   }
   const bool writes = !spec.read_only || (spec.vetting == image::Vetting::Word::repair && !spec.dry_run);
-  auto image = sys::open_image_below(disk.place.path, disk.place.allowed,
-                                     writes ? sys::Access::read_write : sys::Access::read);
-  if (!image) return image.error();
-  disk.image = std::move(*image);
+  VBD_TRY_ASSIGN(auto image, sys::open_image_below(disk.place.path, disk.place.allowed,
+                                                   writes ? sys::Access::read_write : sys::Access::read));
+  disk.image = std::move(image);
   auto info = sys::file_info(disk.image.get());
   if (!info) return info.error().at(disk.shown());
   disk.info = *info;
-  auto found = disk.records.find(info->id);
-  if (!found) return found.error();
-  disk.record = std::move(*found);
+  VBD_TRY_ASSIGN(auto found, disk.records.find(info->id));
+  disk.record = std::move(found);
   return disk;
 }
 
@@ -170,25 +159,22 @@ namespace {
 
 /// What is known of a disk whose storage does not answer.
 Result<Disk> open_silent(const Context &context, const LogicalId &id, bool locked) {
-  if (auto valid = check_image_path(id.path); !valid) return valid.error();
-  auto driver = context.registry.load(id.driver);
-  if (!driver) return driver.error();
+  VBD_TRY(check_image_path(id.path));
+  VBD_TRY_ASSIGN(auto driver, context.registry.load(id.driver));
   Place place;
   place.path = sys::absolute_path(id.path);
   place.directory_path = sys::dir_name(place.path);
   place.silent = true;
-  Disk disk{context, id, *driver, Records(context.settings.run_dir), std::move(place), {}, {}, {}, {}};
+  Disk disk{context, id, driver, Records(context.settings.run_dir), std::move(place), {}, {}, {}, {}};
   if (locked) {
-    auto lock = lock_place(context, disk.place);
-    if (!lock) return lock.error();
-    disk.lock.emplace(std::move(*lock));
+    VBD_TRY_ASSIGN(auto lock, lock_place(context, disk.place));
+    disk.lock.emplace(std::move(lock));
   }
-  auto found = disk.records.find(disk.place.path);
-  if (!found) return found.error();
-  if (!*found) {
+  VBD_TRY_ASSIGN(auto found, disk.records.find(disk.place.path));
+  if (!found) {
     return silent_error(disk.place.path, ", and no record says that it is attached");
   }
-  disk.record = std::move(*found);
+  disk.record = std::move(found);
   return disk;
 }
 
@@ -196,23 +182,20 @@ Result<Disk> open_silent(const Context &context, const LogicalId &id, bool locke
 
 Result<Disk> open_for_others(const Context &context, const LogicalId &id, bool locked) {
   if (!answers(context, id.path)) return open_silent(context, id, locked);
-  auto place = open_place(context, id.path, true);
-  if (!place) return place.error();
-  auto driver = context.registry.load(id.driver);
-  if (!driver) return driver.error();
-  Disk disk{context, id, *driver, Records(context.settings.run_dir), std::move(*place), {}, {}, {}, {}};
+  VBD_TRY_ASSIGN(auto place, open_place(context, id.path, true));
+  VBD_TRY_ASSIGN(auto driver, context.registry.load(id.driver));
+  Disk disk{context, id, driver, Records(context.settings.run_dir), std::move(place), {}, {}, {}, {}};
   auto looked = look_at_image(disk);
-  if (auto found = find_record(disk); !found) return found.error();
+  VBD_TRY(find_record(disk));
   if (!looked && !disk.record) return looked.error();
   if (!disk.info && !disk.record) {
     return Error(sys::kNotFound,
                  text::cat(disk.shown(), ": no such image, and nothing of that name is attached"));
   }
   if (locked) {
-    auto lock = lock_place(context, disk.place);
-    if (!lock) return lock.error();
-    disk.lock.emplace(std::move(*lock));
-    if (auto found = find_record(disk); !found) return found.error();  // as it is under the lock
+    VBD_TRY_ASSIGN(auto lock, lock_place(context, disk.place));
+    disk.lock.emplace(std::move(lock));
+    VBD_TRY(find_record(disk));  // as it is under the lock
   }
   return disk;
 }

@@ -60,9 +60,8 @@ void add_lock_calls(Disk &disk, plugin::CallContext &context) {
   context.lock_held_by = [&disk, mode](std::int64_t pid) -> Result<bool> {
     auto held = sys::process_locks_image(pid, disk.record->file, mode);
     if (!held || *held) return held;
-    auto taken = sys::image_lock_conflicts(disk.image.get(), mode);
-    if (!taken) return taken.error();
-    if (!*taken) return false;
+    VBD_TRY_ASSIGN(auto taken, sys::image_lock_conflicts(disk.image.get(), mode));
+    if (!taken) return false;
     return Error(sys::kInUse, text::cat(disk.shown(), ": somebody else took the lock meanwhile"));
   };
 }
@@ -93,12 +92,10 @@ Error busy_error(const Disk &disk, const Error &error) {
 
 /// Another writable attachment still needs the lease, which is the instance's.
 Result<bool> lease_still_needed(const Disk &disk) {
-  auto instance = read_instance(disk.place.directory.get(), disk.place.directory_path, true);
-  if (!instance) return instance.error();
-  if (!*instance || !lists(**instance, sys::base_name(disk.place.path))) return false;
-  auto others = others_under_lease(disk, **instance);
-  if (!others) return others.error();
-  return std::any_of(others->begin(), others->end(), [](const Record &other) { return other.leased; });
+  VBD_TRY_ASSIGN(auto instance, read_instance(disk.place.directory.get(), disk.place.directory_path, true));
+  if (!instance || !lists(*instance, sys::base_name(disk.place.path))) return false;
+  VBD_TRY_ASSIGN(auto others, others_under_lease(disk, *instance));
+  return std::any_of(others.begin(), others.end(), [](const Record &other) { return other.leased; });
 }
 
 /// An attachment whose node must not be touched is broken: query and detach say so, attach makes it anew.
@@ -142,9 +139,9 @@ Result<Observed> observe(Disk &disk) {
     return observed;
   }
   plugin::CallContext context = make_context(disk, false);
-  auto facts = disk.driver->call(disk.driver->driver()->query, "query", make_request(disk), &context);
-  if (!facts) return facts.error();
-  observed.facts = std::move(*facts);
+  VBD_TRY_ASSIGN(auto facts,
+                 disk.driver->call(disk.driver->driver()->query, "query", make_request(disk), &context));
+  observed.facts = std::move(facts);
   observed.reason = observed.facts.text("broken");
   observed.node_there = observed.facts.flag("attached");
   if (!observed.reason.empty()) {
@@ -173,10 +170,9 @@ Result<std::vector<Record>> others_under_lease(const Disk &disk, const InstanceR
 
 Result<bool> keep_lease(const Context &context, const InstanceRecord &instance) {
   const Records records(context.settings.run_dir);
-  auto all = records.all();
-  if (!all) return all.error();
+  VBD_TRY_ASSIGN(auto all, records.all());
   bool kept = false;
-  for (Record &record : *all) {
+  for (Record &record : all) {
     const bool covered = !record.read_only && sys::dir_name(record.image) == instance.directory &&
                          lists(instance, sys::base_name(record.image));
     if (!covered) continue;
@@ -201,7 +197,7 @@ Result<plugin::Facts> call_attach(Disk &disk, const plugin::Values &params, bool
     return Error(plugin::kInternal, text::cat(disk.shown(), ": ", disk.id.driver.str(),
                                               " attached it but named no device node"));
   }
-  if (auto good = check_node(disk, node, "attach"); !good) return good.error();
+  VBD_TRY(check_node(disk, node, "attach"));
   return facts;
 }
 
@@ -209,15 +205,13 @@ Result<void> call_detach(Disk &disk) {
   if (disk.record->lent) return {};
   if (disk.driver->driver()->detach == nullptr && disk.record->node.empty()) return {};  // it made nothing
   plugin::CallContext context = make_context(disk, true);
-  auto done = disk.driver->call(disk.driver->driver()->detach, "detach", make_request(disk), &context);
-  if (!done) return done.error();
+  VBD_TRY(disk.driver->call(disk.driver->driver()->detach, "detach", make_request(disk), &context));
   return {};
 }
 
 Result<void> call_refresh(Disk &disk) {
   plugin::CallContext context = make_context(disk, false);
-  auto facts = disk.driver->call(disk.driver->driver()->refresh, "refresh", make_request(disk), &context);
-  if (!facts) return facts.error();
+  VBD_TRY(disk.driver->call(disk.driver->driver()->refresh, "refresh", make_request(disk), &context));
   return {};
 }
 
@@ -226,9 +220,8 @@ Result<void> forget(Disk &disk) {
     log::warn(text::cat(disk.shown(), ": its storage does not answer, so this node's lease stays there"));
   }
   if (disk.record->leased && disk.place.directory) {
-    auto needed = lease_still_needed(disk);
-    if (!needed) return needed.error();
-    auto released = *needed ? Result<void>() : release_lease(spot_of(disk), disk.context.settings);
+    VBD_TRY_ASSIGN(auto needed, lease_still_needed(disk));
+    auto released = needed ? Result<void>() : release_lease(spot_of(disk), disk.context.settings);
     // The record stays until this works, so that the next detach tries it again.
     if (!released) {
       return released.error().rephrase(

@@ -124,15 +124,13 @@ bool is_elsewhere(const Lease &lease, const config::Settings &settings) {
 
 Result<bool> is_ours(const Lease &lease, const config::Settings &settings) {
   if (lease.node != settings.node) return false;
-  auto boot = sys::boot_id();
-  if (!boot) return boot.error();
-  return lease.boot_id == *boot;
+  VBD_TRY_ASSIGN(auto boot, sys::boot_id());
+  return lease.boot_id == boot;
 }
 
 Result<Lease> next_lease(const Lease &lease, const config::Settings &settings, const std::string &holder) {
-  auto boot = sys::boot_id();
-  if (!boot) return boot.error();
-  return Lease{settings.node, *boot, holder, sys::now_rfc3339(), lease.generation + 1};
+  VBD_TRY_ASSIGN(auto boot, sys::boot_id());
+  return Lease{settings.node, boot, holder, sys::now_rfc3339(), lease.generation + 1};
 }
 
 Result<void> check_lease(const Lease &lease, const config::Settings &settings, const std::string &what,
@@ -163,32 +161,28 @@ Result<void> check_operation(const InstanceRecord &record, const config::Setting
 
 Result<InstanceRecord> with_origin(InstanceRecord record, const config::Settings &settings) {
   if (!record.operation || !record.operation->node.empty()) return record;
-  auto boot = sys::boot_id();
-  if (!boot) return boot.error();
+  VBD_TRY_ASSIGN(auto boot, sys::boot_id());
   record.operation->node = settings.node;
-  record.operation->boot_id = *boot;
+  record.operation->boot_id = boot;
   return record;
 }
 
 Result<void> replace_instance(int directory, const std::string &path, InstanceRecord record,
                               const config::Settings &settings, const InstanceRecord *overrule) {
-  auto lock = lock_names(directory, path, settings);
-  if (!lock) return lock.error();
-  auto there = read_instance(directory, path, false);
-  if (!there) return there.error();
-  if (*there) {
-    const InstanceRecord &old = **there;
+  VBD_TRY_ASSIGN(auto lock, lock_names(directory, path, settings));
+  VBD_TRY_ASSIGN(auto there, read_instance(directory, path, false));
+  if (there) {
+    const InstanceRecord &old = *there;
     const bool same = overrule != nullptr && overrule->lease == old.lease;
     auto allowed = same ? Result<void>() : check_lease(old.lease, settings, path, old.name);
     if (allowed && overrule == nullptr) allowed = check_operation(old, settings, path);
     if (!allowed) return allowed;
     record.lease.generation = std::max(record.lease.generation, old.lease.generation);
   }
-  auto stamped = with_origin(std::move(record), settings);
-  if (!stamped) return stamped.error();
-  (void)lock->keep_spare(settings.node);
-  if (auto written = put_instance(directory, *stamped); !written) return written;
-  return check_undisturbed(*lock, path);
+  VBD_TRY_ASSIGN(auto stamped, with_origin(std::move(record), settings));
+  (void)lock.keep_spare(settings.node);
+  VBD_TRY(put_instance(directory, stamped));
+  return check_undisturbed(lock, path);
 }
 
 Result<void> keep_room(int directory, const std::string &path, std::size_t bytes,
@@ -205,20 +199,19 @@ Result<void> drop_spares(int directory) {
 }
 
 Result<SeenLease> see_lease(const LeaseSpot &spot, const config::Settings &settings, bool lenient) {
-  auto said = read_all(spot, lenient);
-  if (!said) return said.error();
+  VBD_TRY_ASSIGN(auto said, read_all(spot, lenient));
   SeenLease seen;
   const auto rank = [&](const Lease &lease) {
     return is_elsewhere(lease, settings) ? 2 : lease.held() ? 1 : 0;
   };
-  for (std::size_t i = 0; i < said->leases.size(); ++i) {
-    const auto &lease = said->leases[i];
+  for (std::size_t i = 0; i < said.leases.size(); ++i) {
+    const auto &lease = said.leases[i];
     if (!lease || (!seen.where.empty() && rank(*lease) <= rank(seen.lease))) continue;
     seen.lease = *lease;
     seen.where = text::cat(spot.directory_path, "/", lease_stores()[i].file);
   }
-  if (!seen.lease.held()) seen.lease.generation = newest(said->leases);
-  seen.instance = std::move(said->instance);
+  if (!seen.lease.held()) seen.lease.generation = newest(said.leases);
+  seen.instance = std::move(said.instance);
   seen.changing = sys::name_lock_owner(spot.directory).value_or(std::string());
   return seen;
 }
@@ -235,42 +228,36 @@ Result<void> refuse_elsewhere(const LeaseSpot &spot, const config::Settings &set
 }
 
 Result<void> take_lease(const LeaseSpot &spot, const config::Settings &settings, const std::string &holder) {
-  auto lock = lock_names(spot.directory, spot.directory_path, settings);
-  if (!lock) return lock.error();
-  auto said = read_all(spot, false);
-  if (!said) return said.error();
-  if (auto free = check_all(spot, *said, settings); !free) return free;
-  for (const auto &lease : said->leases) {
+  VBD_TRY_ASSIGN(auto lock, lock_names(spot.directory, spot.directory_path, settings));
+  VBD_TRY_ASSIGN(auto said, read_all(spot, false));
+  VBD_TRY(check_all(spot, said, settings));
+  for (const auto &lease : said.leases) {
     if (!lease || !lease->held()) continue;
     log::info(text::cat(image_of(spot), ": takes over the lease of ", lease->holder, " since ", lease->time,
                         ", whom this node does not have any more"));
   }
   Lease before;
-  before.generation = newest(said->leases);
-  auto lease = next_lease(before, settings, holder);
-  if (!lease) return lease.error();
+  before.generation = newest(said.leases);
+  VBD_TRY_ASSIGN(auto lease, next_lease(before, settings, holder));
   auto written =
-      keep_room_here(*lock, spot.directory, spot.directory_path, record_bytes(spot.directory), settings);
-  if (written) written = write_all(spot, said->leases, *lease, settings);
+      keep_room_here(lock, spot.directory, spot.directory_path, record_bytes(spot.directory), settings);
+  if (written) written = write_all(spot, said.leases, lease, settings);
   if (!written) {
     (void)drop_spares(spot.directory);
     return written;
   }
-  return check_undisturbed(*lock, spot.directory_path);
+  return check_undisturbed(lock, spot.directory_path);
 }
 
 Result<void> release_lease(const LeaseSpot &spot, const config::Settings &settings) {
   const auto ours = [&](const std::optional<Lease> &lease) { return lease && lease->node == settings.node; };
-  auto before = read_all(spot, false);
-  if (!before) return before.error();
-  if (std::none_of(before->leases.begin(), before->leases.end(), ours)) return {};
-  auto lock = lock_names(spot.directory, spot.directory_path, settings);
-  if (!lock) return lock.error();
-  auto said = read_all(spot, false);
-  if (!said) return said.error();
-  for (std::size_t i = 0; i < said->leases.size(); ++i) {
-    if (!ours(said->leases[i])) continue;
-    Lease freed = *said->leases[i];
+  VBD_TRY_ASSIGN(auto before, read_all(spot, false));
+  if (std::none_of(before.leases.begin(), before.leases.end(), ours)) return {};
+  VBD_TRY(lock_names(spot.directory, spot.directory_path, settings));
+  VBD_TRY_ASSIGN(auto said, read_all(spot, false));
+  for (std::size_t i = 0; i < said.leases.size(); ++i) {
+    if (!ours(said.leases[i])) continue;
+    Lease freed = *said.leases[i];
     freed.free();
     if (auto done = lease_stores()[i].write(spot, freed, settings); !done) return done;
   }
@@ -278,21 +265,18 @@ Result<void> release_lease(const LeaseSpot &spot, const config::Settings &settin
 }
 
 Result<void> break_lease(const LeaseSpot &spot, const config::Settings &settings) {
-  if (auto gone = sys::break_name_lock(spot.directory); !gone) return gone;
-  auto lock = lock_names(spot.directory, spot.directory_path, settings);
-  if (!lock) return lock.error();
-  auto said = read_all(spot, true);
-  if (!said) return said.error();
+  VBD_TRY(sys::break_name_lock(spot.directory));
+  VBD_TRY(lock_names(spot.directory, spot.directory_path, settings));
+  VBD_TRY_ASSIGN(auto said, read_all(spot, true));
   Lease freed;
-  freed.generation = newest(said->leases);
-  if (auto written = write_all(spot, said->leases, freed, settings, true); !written) return written;
-  if (!said->instance || check_operation(*said->instance, settings, {})) return {};
-  auto boot = sys::boot_id();
-  if (!boot) return boot.error();
-  said->instance->lease = freed;
-  said->instance->operation->node = settings.node;
-  said->instance->operation->boot_id = *boot;
-  return put_instance(spot.directory, *said->instance);
+  freed.generation = newest(said.leases);
+  VBD_TRY(write_all(spot, said.leases, freed, settings, true));
+  if (!said.instance || check_operation(*said.instance, settings, {})) return {};
+  VBD_TRY_ASSIGN(auto boot, sys::boot_id());
+  said.instance->lease = freed;
+  said.instance->operation->node = settings.node;
+  said.instance->operation->boot_id = boot;
+  return put_instance(spot.directory, *said.instance);
 }
 
 }  // namespace vbd::device

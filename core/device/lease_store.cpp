@@ -24,11 +24,10 @@ Result<std::optional<Lease>> read_from_instance(const LeaseSpot &, const Instanc
 }
 
 Result<void> write_to_instance(const LeaseSpot &spot, const Lease &lease, const config::Settings &) {
-  auto record = read_instance(spot.directory, spot.directory_path, false);
-  if (!record) return record.error();
-  if (!*record) return Error(sys::kNotFound, path_in(spot.directory_path, kInstanceFile) + ": has gone");
-  (*record)->lease = lease;
-  return put_instance(spot.directory, **record);
+  VBD_TRY_ASSIGN(auto record, read_instance(spot.directory, spot.directory_path, false));
+  if (!record) return Error(sys::kNotFound, path_in(spot.directory_path, kInstanceFile) + ": has gone");
+  record->lease = lease;
+  return put_instance(spot.directory, *record);
 }
 
 Result<config::Leases> read_leases(const LeaseSpot &spot) {
@@ -40,28 +39,26 @@ Result<config::Leases> read_leases(const LeaseSpot &spot) {
 
 Result<std::optional<Lease>> read_beside(const LeaseSpot &spot, const InstanceRecord *) {
   if (spot.file.empty()) return std::optional<Lease>();
-  auto leases = read_leases(spot);
-  if (!leases) return leases.error();
-  const auto found = leases->find(spot.file);
-  return std::optional<Lease>(found == leases->end() ? Lease{} : found->second);
+  VBD_TRY_ASSIGN(auto leases, read_leases(spot));
+  const auto found = leases.find(spot.file);
+  return std::optional<Lease>(found == leases.end() ? Lease{} : found->second);
 }
 
 /// Those of images that are gone go too, unless another node has them.
 Result<void> write_beside(const LeaseSpot &spot, const Lease &lease, const config::Settings &settings) {
-  auto leases = read_leases(spot);
-  if (!leases) return leases.error();
-  (*leases)[spot.file] = lease;
-  std::erase_if(*leases, [&](const auto &entry) {
+  VBD_TRY_ASSIGN(auto leases, read_leases(spot));
+  leases[spot.file] = lease;
+  std::erase_if(leases, [&](const auto &entry) {
     if (entry.second == Lease{}) return true;
     if (is_elsewhere(entry.second, settings) || (entry.first == spot.file && lease.held())) return false;
     const auto there = sys::file_info_at(spot.directory, entry.first);
     return !there && there.error().is(sys::kNotFound);
   });
-  if (leases->empty()) {
-    if (auto gone = sys::unlink_at(spot.directory, kLeaseFile); !gone) return gone;
+  if (leases.empty()) {
+    VBD_TRY(sys::unlink_at(spot.directory, kLeaseFile));
     return device::drop_spares(spot.directory);
   }
-  return sys::replace_record_at(spot.directory, kLeaseFile, config::write_leases(*leases));
+  return sys::replace_record_at(spot.directory, kLeaseFile, config::write_leases(leases));
 }
 
 constexpr std::array kStores{

@@ -29,8 +29,7 @@ Result<void> partition_helper(sys::Runner &runner, const char *verb, const std::
                               unsigned partition) {
   sys::RunSpec spec;
   spec.argv = {"partx", verb, "--nr", std::to_string(partition), node};
-  auto done = sys::run_checked(runner, spec);
-  if (!done) return done.error();
+  VBD_TRY(sys::run_checked(runner, spec));
   return {};
 }
 
@@ -51,15 +50,14 @@ std::vector<sys::Mount> mounts_at(const std::string &node, const std::string &di
 }
 
 Result<void> mount_at(const std::string &node, const MountRequest &request, const sys::MountPoint &point) {
-  auto type = sys::filesystem_type(node);
-  if (!type) return type.error();
-  if (type->empty() || *type == "swap") {
+  VBD_TRY_ASSIGN(auto type, sys::filesystem_type(node));
+  if (type.empty() || type == "swap") {
     return Error(sys::kUnknownFilesystem,
                  text::cat(text::printable(request.id.path), ": no filesystem that can be mounted on ", node,
-                           type->empty() ? "" : ": swap space"),
+                           type.empty() ? "" : ": swap space"),
                  "a disk with a partition table needs the number of the partition");
   }
-  return sys::mount_node({node, point, *type, request.read_only});
+  return sys::mount_node({node, point, type, request.read_only});
 }
 
 /// Partition nodes that mounts of ours came from: "/dev/loop0p2" of "/dev/loop0" is 2.
@@ -80,9 +78,8 @@ bool holds(const Attachment &attachment, const std::string &directory) {
 }  // namespace
 
 Result<Attachment> mount(const Context &context, const MountRequest &request) {
-  auto point = sys::open_mount_point(sys::absolute_path(request.directory));
-  if (!point) return point.error();
-  const std::string &directory = point->path;
+  VBD_TRY_ASSIGN(auto point, sys::open_mount_point(sys::absolute_path(request.directory)));
+  const std::string &directory = point.path;
   const std::string holder = holder_of(directory);
   AttachSpec spec{request.id, holder, request.read_only, {}, 512, false};
   spec.vetting = request.vetting;
@@ -93,7 +90,7 @@ Result<Attachment> mount(const Context &context, const MountRequest &request) {
   if (!mounts_at(attached->node, directory).empty()) return attached;  // a repeated call
 
   auto node = node_to_mount(context, attached->node, request.partition);
-  Result<void> mounted = node ? mount_at(*node, request, *point) : Result<void>(node.error());
+  Result<void> mounted = node ? mount_at(*node, request, point) : Result<void>(node.error());
   if (mounted) return attached;
   if (node && request.partition != 0) {
     auto dropped = partition_helper(context.registry.runner(), "--delete", attached->node, request.partition);
@@ -130,9 +127,8 @@ Result<void> umount(const Context &context, const LogicalId &id, const std::stri
   const std::string given = sys::absolute_path(directory);
   const auto real = sys::canonical_path(given);
   const std::string target = real ? *real : given;
-  auto status = query(context, id);
-  if (!status) return status.error();
-  const Attachment &attachment = status->attachment;
+  VBD_TRY_ASSIGN(auto status, query(context, id));
+  const Attachment &attachment = status.attachment;
   const std::string holder = holder_of(holds(attachment, target) ? target : given);
   const bool held = holds(attachment, target) || holds(attachment, given);
   const auto mounts =
@@ -145,10 +141,10 @@ Result<void> umount(const Context &context, const LogicalId &id, const std::stri
   Result<void> stored;
   for (const sys::Mount &mount : mounts) {
     // The kernel tells once what could not be written, and an unmount tells nobody.
-    if (!status->silent) {
+    if (!status.silent) {
       if (auto written = sys::sync_filesystem(target); !written && stored) stored = written;
     }
-    auto done = status->silent ? unmount_silent(target, id.path) : sys::unmount(target);
+    auto done = status.silent ? unmount_silent(target, id.path) : sys::unmount(target);
     if (!done) {
       if (!stored) log::error(stored.error().message());
       return done.error();

@@ -30,9 +30,8 @@ Result<Status> status_of(Disk &disk) {
     status.reason = text::cat(describe(*disk.record), " through ", disk.record->driver);
     return status;
   }
-  auto observed = observe(disk);
-  if (!observed) return observed.error();
-  Status status = to_status(disk, *observed);
+  VBD_TRY_ASSIGN(auto observed, observe(disk));
+  Status status = to_status(disk, observed);
   status.silent = disk.place.silent;
   if (status.state != Status::State::detached) return status;
   auto users = unrecorded_users(disk);
@@ -42,34 +41,30 @@ Result<Status> status_of(Disk &disk) {
 }
 
 Result<Status> query(const Context &context, const LogicalId &id, bool locked) {
-  auto disk = open_for_others(context, id, false);
-  if (!disk) return disk.error();
-  if (locked || !disk->record || disk->record->phase == Record::Phase::attached) return status_of(*disk);
+  VBD_TRY_ASSIGN(auto disk, open_for_others(context, id, false));
+  if (locked || !disk.record || disk.record->phase == Record::Phase::attached) return status_of(disk);
   // Somebody is at work, or was killed: under the lock it is seen which.
-  auto lock = lock_place(context, disk->place, sys::kStoragePatience);
-  auto again = open_for_others(context, id, false);
-  if (!again) return again.error();
-  return status_of(*again);
+  auto lock = lock_place(context, disk.place, sys::kStoragePatience);
+  VBD_TRY_ASSIGN(auto again, open_for_others(context, id, false));
+  return status_of(again);
 }
 
 Result<std::vector<std::string>> holders_of(const Context &context, const LogicalId &id) {
   const Records records(context.settings.run_dir);
   if (!answers(context, id.path)) {
-    auto known = records.find(sys::absolute_path(id.path));
-    if (!known) return known.error();
-    return *known ? (*known)->holders : std::vector<std::string>();
+    VBD_TRY_ASSIGN(auto known, records.find(sys::absolute_path(id.path)));
+    return known ? known->holders : std::vector<std::string>();
   }
-  auto place = open_place(context, id.path, true);
-  if (!place) return place.error();
-  auto record = records.find(place->path);
-  if (record && !*record && place->directory) {
-    if (auto info = sys::file_info_at(place->directory.get(), sys::base_name(place->path))) {
+  VBD_TRY_ASSIGN(auto place, open_place(context, id.path, true));
+  auto record = records.find(place.path);
+  if (record && !*record && place.directory) {
+    if (auto info = sys::file_info_at(place.directory.get(), sys::base_name(place.path))) {
       record = records.find(info->id);
     }
   }
   if (!record) return record.error();
-  if (*record && place->directory) {
-    auto info = sys::file_info_at(place->directory.get(), sys::base_name(place->path));
+  if (*record && place.directory) {
+    auto info = sys::file_info_at(place.directory.get(), sys::base_name(place.path));
     if (info && (*record)->file == info->id && !(*record)->is_of(*info)) record->reset();
   }
   auto driver = context.registry.find(id.driver);

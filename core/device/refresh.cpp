@@ -5,21 +5,19 @@
 namespace vbd::device {
 
 Result<bool> can_refresh(const Context &context, const Constant &driver) {
-  auto loaded = context.registry.load(driver);
-  if (!loaded) return loaded.error();
-  return (*loaded)->driver()->refresh != nullptr;
+  VBD_TRY_ASSIGN(auto loaded, context.registry.load(driver));
+  return loaded->driver()->refresh != nullptr;
 }
 
 Result<void> refresh(const Context &context, const LogicalId &id) {
-  auto disk = open_for_others(context, id, false);
-  if (!disk) return disk.error();
-  if (!disk->record) return Error(kNotAttached, text::cat(disk->shown(), ": not attached"));
-  if (disk->driver->driver()->refresh == nullptr) {
+  VBD_TRY_ASSIGN(auto disk, open_for_others(context, id, false));
+  if (!disk.record) return Error(kNotAttached, text::cat(disk.shown(), ": not attached"));
+  if (disk.driver->driver()->refresh == nullptr) {
     return Error(plugin::kNoOperation,
-                 text::cat(disk->shown(), ": ", id.driver.str(), " can't let its device grow"),
+                 text::cat(disk.shown(), ": ", id.driver.str(), " can't let its device grow"),
                  "detach it and attach it again");
   }
-  return call_refresh(*disk);
+  return call_refresh(disk);
 }
 
 }  // namespace vbd::device

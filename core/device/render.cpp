@@ -20,29 +20,24 @@ bool is_flat(const plugin::Note &note) {
 Result<std::map<std::string, std::string>> read_properties(const Context &context, const LogicalId &id,
                                                            int image, const plugin::Plugin &driver,
                                                            const plugin::Note &note) {
-  if (auto locked = sys::lock_image(image, sys::ImageLockMode::inspect, id.path); !locked)
-    return locked.error();
-  auto info = image::info(context.registry, id.filetype, image, id.path);
-  if (!info) return info.error();
-  if (auto allowed = image::check_references(*info, context.settings, id.path); !allowed)
-    return allowed.error();
-  const std::string unmet = plugin::unmet_need(driver.note(), note, info->properties);
+  VBD_TRY(sys::lock_image(image, sys::ImageLockMode::inspect, id.path));
+  VBD_TRY_ASSIGN(auto info, image::info(context.registry, id.filetype, image, id.path));
+  VBD_TRY(image::check_references(info, context.settings, id.path));
+  const std::string unmet = plugin::unmet_need(driver.note(), note, info.properties);
   if (!unmet.empty()) {
     return Error(plugin::kNotPaired, text::cat(text::printable(id.path), ": ", id.driver.str(), " ", unmet));
   }
-  return info->properties;
+  return info.properties;
 }
 
 Result<Subject> look_at(const Context &context, const LogicalId &id, const plugin::Plugin &driver) {
-  auto filetype = context.registry.find(id.filetype);
-  if (!filetype) return filetype.error();
-  const bool flat = is_flat(filetype->note);
+  VBD_TRY_ASSIGN(auto filetype, context.registry.find(id.filetype));
+  const bool flat = is_flat(filetype.note);
   const auto allowed = sys::resolve_allowed(context.settings.allowed_dirs);
-  auto confined = sys::confine(id.path, allowed);
-  if (!confined) return confined.error();
+  VBD_TRY_ASSIGN(auto confined, sys::confine(id.path, allowed));
 
-  Subject subject{filetype->note.properties, {}};
-  auto image = sys::open_image_below(*confined, allowed, sys::Access::read);
+  Subject subject{filetype.note.properties, {}};
+  auto image = sys::open_image_below(confined, allowed, sys::Access::read);
   if (!image) {
     // A flat image's string can be written before the image exists, and by users who may not read it.
     const bool fine = image.error().is(sys::kNotFound) || image.error().is(sys::kPermission);
@@ -58,16 +53,14 @@ Result<Subject> look_at(const Context &context, const LogicalId &id, const plugi
     subject.node = (*record)->node;
     if (!subject.node.empty()) {
       const std::string own = Records(context.settings.run_dir).state_directory(info->id);
-      auto good = check_node({driver, *confined, info->id, own, subject.node, "its record"});
-      if (!good) return good.error();
+      VBD_TRY(check_node({driver, confined, info->id, own, subject.node, "its record"}));
     }
     if (!flat) subject.properties = (*record)->properties;  // its lock keeps readers of the header away
     return subject;
   }
   if (flat) return subject;
-  auto properties = read_properties(context, id, image->get(), driver, filetype->note);
-  if (!properties) return properties.error();
-  subject.properties = std::move(*properties);
+  VBD_TRY_ASSIGN(auto properties, read_properties(context, id, image->get(), driver, filetype.note));
+  subject.properties = std::move(properties);
   return subject;
 }
 
@@ -85,28 +78,25 @@ Result<std::string> node_instead(const Context &context, const RenderSpec &spec,
 }  // namespace
 
 Result<std::string> render(const Context &context, const RenderSpec &spec) {
-  if (auto valid = check_image_path(spec.id.path); !valid) return valid.error();
-  if (auto paired = context.registry.check_pairing(spec.id); !paired) return paired.error();
-  auto driver = context.registry.load(spec.id.driver);
-  if (!driver) return driver.error();
-  auto params = (*driver)->image_params(spec.options, text::printable(spec.id.path));
-  if (!params) return params.error();
-  auto subject = look_at(context, spec.id, **driver);
-  if (!subject) return subject.error();
-  if ((*driver)->driver()->render == nullptr) return node_instead(context, spec, {});
+  VBD_TRY(check_image_path(spec.id.path));
+  VBD_TRY(context.registry.check_pairing(spec.id));
+  VBD_TRY_ASSIGN(auto driver, context.registry.load(spec.id.driver));
+  VBD_TRY_ASSIGN(auto params, driver->image_params(spec.options, text::printable(spec.id.path)));
+  VBD_TRY_ASSIGN(auto subject, look_at(context, spec.id, *driver));
+  if (driver->driver()->render == nullptr) return node_instead(context, spec, {});
 
   plugin::Request request;
   if (spec.read_only) request.must |= VBD_MUST_READONLY;
   request.image = spec.id.path;
   request.format = spec.id.filetype.str();
   request.tag = text::cat("vbdkit:", spec.id.driver.str());
-  request.properties = std::move(subject->properties);
-  request.params = std::move(*params);
+  request.properties = std::move(subject.properties);
+  request.params = std::move(params);
   request.dialect = spec.dialect;
   request.vdev = spec.vdev;
-  request.node = subject->node;
+  request.node = subject.node;
   plugin::CallContext call;
-  auto facts = (*driver)->call((*driver)->driver()->render, "render", request, &call);
+  auto facts = driver->call(driver->driver()->render, "render", request, &call);
   if (facts) return facts->text("disk");
   if (call.status == VBD_E_NOTSUP) return node_instead(context, spec, facts.error().message());
   return facts.error();

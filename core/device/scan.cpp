@@ -11,11 +11,9 @@ namespace vbd::device {
 namespace {
 
 Result<LogicalId> id_of(const Record &record) {
-  auto driver = Constant::parse(record.driver, PluginKind::driver);
-  if (!driver) return driver.error();
-  auto filetype = Constant::parse(record.filetype, PluginKind::filetype);
-  if (!filetype) return filetype.error();
-  return LogicalId{*driver, *filetype, record.image};
+  VBD_TRY_ASSIGN(auto driver, Constant::parse(record.driver, PluginKind::driver));
+  VBD_TRY_ASSIGN(auto filetype, Constant::parse(record.filetype, PluginKind::filetype));
+  return LogicalId{driver, filetype, record.image};
 }
 
 /// "mount:DIR" holders whose mount is no longer there.
@@ -98,27 +96,24 @@ std::optional<Leftover> look_at(const Context &context, const Record &seen, bool
 
 Result<std::vector<Leftover>> scan(const Context &context, bool repair) {
   const Records records(context.settings.run_dir);
-  auto boot = sys::boot_id();
-  if (!boot) return boot.error();
-  auto all = records.all(true);
-  if (!all) return all.error();
+  VBD_TRY_ASSIGN(auto boot, sys::boot_id());
+  VBD_TRY_ASSIGN(auto all, records.all(true));
   std::vector<Leftover> leftovers;
-  for (const Record &record : *all) {
-    if (record.boot_id == *boot) {
+  for (const Record &record : all) {
+    if (record.boot_id == boot) {
       if (auto leftover = look_at(context, record, repair)) leftovers.push_back(std::move(*leftover));
       continue;
     }
     Leftover leftover{record.image, "recorded before this host was last started", false};
     if (repair) {
-      if (auto dropped = records.drop(record); !dropped) return dropped.error();
+      VBD_TRY(records.drop(record));
       leftover.repaired = true;
     }
     leftovers.push_back(std::move(leftover));
   }
-  for (Leftover &unknown : unrecorded_devices(context, *all)) leftovers.push_back(std::move(unknown));
-  auto swept = records.sweep(repair);
-  if (!swept) return swept.error();
-  for (std::string &path : *swept) leftovers.push_back({std::move(path), "left by a killed command", repair});
+  for (Leftover &unknown : unrecorded_devices(context, all)) leftovers.push_back(std::move(unknown));
+  VBD_TRY_ASSIGN(auto swept, records.sweep(repair));
+  for (std::string &path : swept) leftovers.push_back({std::move(path), "left by a killed command", repair});
   return leftovers;
 }
 

@@ -13,9 +13,8 @@ Result<std::string> unrecorded_users(const Disk &disk) {
   if (disk.record || !disk.image || !disk.info) return std::string();
   // Whoever writes by our rules, or by QEMU's, has the lock: asking for it is cheap, looking at every process
   // is not.
-  auto taken = sys::image_lock_conflicts(disk.image.get(), sys::ImageLockMode::stable);
-  if (!taken) return taken.error();
-  if (!*taken) return std::string();
+  VBD_TRY_ASSIGN(auto taken, sys::image_lock_conflicts(disk.image.get(), sys::ImageLockMode::stable));
+  if (!taken) return std::string();
   auto usage = sys::find_usage(disk.info->id);
   if (!usage) return usage.error().at(disk.shown());
   std::erase_if(usage->loops, [](const sys::LoopDevice &loop) { return loop.read_only; });
@@ -26,9 +25,8 @@ Result<std::string> unrecorded_users(const Disk &disk) {
 Result<std::string> unrecorded_users(const Context &context, const LogicalId &id) {
   auto disk = open_for_others(context, id, false);
   if (!disk) return disk.error().is(sys::kNotFound) ? Result<std::string>(std::string()) : disk.error();
-  auto status = status_of(*disk);
-  if (!status) return status.error();
-  if (status->state != Status::State::detached) return std::string();
+  VBD_TRY_ASSIGN(auto status, status_of(*disk));
+  if (status.state != Status::State::detached) return std::string();
   return unrecorded_users(*disk);
 }
 

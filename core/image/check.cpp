@@ -42,23 +42,22 @@ Result<CheckResult> check_once(plugin::Plugin &filetype, const sys::HostFile &fi
 
 Result<CheckResult> check(plugin::Registry &registry, const Constant &filetype, int fd,
                           const std::string &path, Repair repair) {
-  auto plugin = registry.load(filetype);
-  if (!plugin) return plugin.error();
+  VBD_TRY_ASSIGN(auto plugin, registry.load(filetype));
   const sys::HostFile file(fd, repair == Repair::none ? std::uint32_t{VBD_FILE_READONLY} : 0u);
-  if (repair == Repair::none) return check_once(**plugin, file, path, 0);
+  if (repair == Repair::none) return check_once(*plugin, file, path, 0);
   auto first =
-      check_once(**plugin, file, path,
+      check_once(*plugin, file, path,
                  VBD_MUST_EXCLUSIVE | (repair == Repair::all ? VBD_MUST_REPAIR_ALL : VBD_MUST_REPAIR_LEAKS));
   if (!first) return first;
   if (auto synced = sys::sync_fd(fd); !synced) return synced.error().at(text::printable(path));
-  auto left = check_once(**plugin, file, path, 0);
+  auto left = check_once(*plugin, file, path, 0);
   if (left) left->findings = std::move(first->findings);
   return left;
 }
 
 Result<void> resize(plugin::Registry &registry, const Constant &filetype, int fd, const std::string &path,
                     std::uint64_t bytes, bool shrink) {
-  if (auto size = check_image_size(bytes, text::printable(path)); !size) return size;
+  VBD_TRY(check_image_size(bytes, text::printable(path)));
   auto plugin = registry.load(filetype);
   if (!plugin) return plugin.error();
   const sys::HostFile file(fd);

@@ -61,8 +61,7 @@ class Comparer final : public InOrder<Window, std::vector<Difference>> {
         found_(end_) {}
 
   Result<Differences> compare() {
-    if (auto done = run(a_.parallel_read() && b_.parallel_read() ? all_processors() : 1); !done)
-      return done.error();
+    VBD_TRY(run(a_.parallel_read() && b_.parallel_read() ? all_processors() : 1));
     return std::move(found_);
   }
 

@@ -30,9 +30,8 @@ Result<bool> share_all(const OpenImage &source, const OpenImage &target) {
 
 /// A writer that keeps to no lock.
 Result<void> refuse_change(const OpenImage &source, const sys::FileInfo &before) {
-  const auto now = sys::file_info(source.fd());
-  if (!now) return now.error();
-  if (now->size == before.size) return {};
+  VBD_TRY_ASSIGN(const auto now, sys::file_info(source.fd()));
+  if (now.size == before.size) return {};
   return Error(sys::kIo, text::cat(text::printable(source.path()), ": its size changed while it was copied"),
                "stop what writes to it");
 }
@@ -41,22 +40,20 @@ Result<void> fill_new(const OpenImage &source, NewFile &file, const std::string 
                       const std::string &what, const Watch &watch) {
   auto fd = sys::duplicate(file.temp.fd());
   if (!fd) return fd.error();
-  auto target = OpenImage::open_new(*file.filetype, *std::move(fd), path, file.params);
-  if (!target) return target.error();
-  if ((*target)->size() != source.size()) {
+  VBD_TRY_ASSIGN(auto target, OpenImage::open_new(*file.filetype, *std::move(fd), path, file.params));
+  if (target->size() != source.size()) {
     return Error(kBadSizeInImage,
                  text::cat(text::printable(path), ": ", file.filetype->note().constant, " made an image of ",
-                           (*target)->size(), " bytes, not of ", source.size()));
+                           target->size(), " bytes, not of ", source.size()));
   }
   if (!spec.detect_zeroes) {
-    const auto shared = share_all(source, **target);
-    if (!shared) return shared.error();
-    if (*shared) return (*target)->close();
+    VBD_TRY_ASSIGN(const auto shared, share_all(source, *target));
+    if (shared) return target->close();
   }
   const FillOptions options{spec.detect_zeroes, spec.target.sync};
-  if (auto filled = fill(source, **target, options, what, watch); !filled) return filled;
-  if (auto flushed = (*target)->flush(); !flushed) return flushed;
-  return (*target)->close();
+  VBD_TRY(fill(source, *target, options, what, watch));
+  VBD_TRY(target->flush());
+  return target->close();
 }
 
 }  // namespace
@@ -65,23 +62,21 @@ Result<void> copy(plugin::Registry &registry, const OpenImage &source, int direc
                   const std::string &path, const CopySpec &spec, const Watch &watch) {
   const std::string where = text::printable(path);
   const std::string what = text::cat("copy ", text::printable(source.path()), " to ", where);
-  const auto before = sys::file_info(source.fd());
-  if (!before) return before.error();
-  if (const auto taken = sys::file_info_at(directory, name); taken && taken->id == before->id)
+  VBD_TRY_ASSIGN(const auto before, sys::file_info(source.fd()));
+  if (const auto taken = sys::file_info_at(directory, name); taken && taken->id == before.id)
     return Error(sys::kExists, text::cat(what, ": both are the same file"), "name another file for the copy");
 
   CreateSpec target = spec.target;
   target.size = source.size();
   target.sync = false;  // until it is complete
-  auto file = make_new_file(registry, directory, name, path, target);
-  if (!file) return file.error();
-  if (auto filled = fill_new(source, *file, path, spec, what, watch); !filled) return filled;
-  if (auto same = refuse_change(source, *before); !same) return same;
+  VBD_TRY_ASSIGN(auto file, make_new_file(registry, directory, name, path, target));
+  VBD_TRY(fill_new(source, file, path, spec, what, watch));
+  VBD_TRY(refuse_change(source, before));
   if (spec.target.sync) {
-    if (auto synced = sys::sync_fd(file->temp.fd()); !synced) return synced.error().at(where);
+    if (auto synced = sys::sync_fd(file.temp.fd()); !synced) return synced.error().at(where);
   }
   if (stopped(watch, source.size(), source.size())) return cancelled(what);
-  auto published = std::move(file->temp).publish_new(spec.target.sync);
+  auto published = std::move(file.temp).publish_new(spec.target.sync);
   if (!published) return published.error().at(where);
   return {};
 }

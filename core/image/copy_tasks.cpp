@@ -28,10 +28,9 @@ std::uint64_t CopyTasks::up(std::uint64_t offset) const {
 Result<bool> CopyTasks::fetch() {
   while (!held_ || held_->length == 0) {
     held_.reset();
-    auto piece = pieces_.next();
-    if (!piece) return piece.error();
-    if (!*piece) return false;
-    if ((*piece)->kind != VBD_EXTENT_HOLE && (*piece)->kind != VBD_EXTENT_ZERO) held_ = **piece;
+    VBD_TRY_ASSIGN(auto piece, pieces_.next());
+    if (!piece) return false;
+    if (piece->kind != VBD_EXTENT_HOLE && piece->kind != VBD_EXTENT_ZERO) held_ = *piece;
   }
   return true;
 }

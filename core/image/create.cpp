@@ -14,15 +14,13 @@ struct Prepared {
   plugin::Values params;
 };
 Result<Prepared> prepare(plugin::Registry &registry, const CreateSpec &spec, const std::string &where) {
-  if (auto size = check_image_size(spec.size, where); !size) return size.error();
-  auto filetype = registry.load(spec.filetype);
-  if (!filetype) return filetype.error();
-  if ((*filetype)->filetype()->create == nullptr) {
+  VBD_TRY(check_image_size(spec.size, where));
+  VBD_TRY_ASSIGN(auto filetype, registry.load(spec.filetype));
+  if (filetype->filetype()->create == nullptr) {
     return Error(plugin::kNoOperation, text::cat(where, ": ", spec.filetype.str(), " can't create images"));
   }
-  auto params = (*filetype)->image_params(spec.options, where);
-  if (!params) return params.error();
-  return Prepared{*filetype, std::move(*params)};
+  VBD_TRY_ASSIGN(auto params, filetype->image_params(spec.options, where));
+  return Prepared{filetype, std::move(params)};
 }
 
 /// What killed runs left of this very image.
@@ -52,17 +50,15 @@ Result<void> check_image_size(std::uint64_t size, const std::string &where) {
 }
 
 Result<void> check_create(plugin::Registry &registry, const CreateSpec &spec, const std::string &where) {
-  auto prepared = prepare(registry, spec, where);
-  if (!prepared) return prepared.error();
+  VBD_TRY(prepare(registry, spec, where));
   return {};
 }
 
 Result<NewFile> make_new_file(plugin::Registry &registry, int directory, const std::string &name,
                               const std::string &path, const CreateSpec &spec) {
   const std::string where = text::printable(path);
-  auto prepared = prepare(registry, spec, where);
-  if (!prepared) return prepared.error();
-  if (auto is_free = refuse_taken(directory, name, where); !is_free) return is_free.error();
+  VBD_TRY_ASSIGN(auto prepared, prepare(registry, spec, where));
+  VBD_TRY(refuse_taken(directory, name, where));
   drop_stale(directory, name);
 
   auto temp = sys::TempFile::create(directory, name, spec.ownership);
@@ -72,17 +68,16 @@ Result<NewFile> make_new_file(plugin::Registry &registry, int directory, const s
   request.image = path;
   request.file = file.file();
   request.bytes = spec.size;
-  request.params = prepared->params;
-  auto made = prepared->filetype->call(prepared->filetype->filetype()->create, "create", request);
+  request.params = prepared.params;
+  auto made = prepared.filetype->call(prepared.filetype->filetype()->create, "create", request);
   if (!made) return made.error().at(where);
-  return NewFile{prepared->filetype, std::move(prepared->params), *std::move(temp)};
+  return NewFile{prepared.filetype, std::move(prepared.params), *std::move(temp)};
 }
 
 Result<void> create(plugin::Registry &registry, int directory, const std::string &name,
                     const std::string &path, const CreateSpec &spec) {
-  auto file = make_new_file(registry, directory, name, path, spec);
-  if (!file) return file.error();
-  auto published = std::move(file->temp).publish_new(spec.sync);
+  VBD_TRY_ASSIGN(auto file, make_new_file(registry, directory, name, path, spec));
+  auto published = std::move(file.temp).publish_new(spec.sync);
   if (!published) return published.error().at(text::printable(path));
   return {};
 }

@@ -34,7 +34,7 @@ class Digester final : public InOrder<Span, Leaves> {
       : image_(image), visit_(visit), watch_(watch), stored_(image), ahead_(image) {}
 
   Result<ImageDigest> digest() {
-    if (auto done = run(image_.parallel_read() ? all_processors() : 1); !done) return done.error();
+    VBD_TRY(run(image_.parallel_read() ? all_processors() : 1));
     result_.root = tree_.root(image_.size());
     return result_;
   }
@@ -57,11 +57,10 @@ class Digester final : public InOrder<Span, Leaves> {
 
 Result<std::optional<Span>> Digester::next() {
   if (stopped(watch_, std::min(at_, image_.size()), image_.size())) return cancelled("digest");
-  const auto stretch = stored_.from(at_);
-  if (!stretch) return stretch.error();
-  if (!*stretch) return std::optional<Span>{};
+  VBD_TRY_ASSIGN(const auto stretch, stored_.from(at_));
+  if (!stretch) return std::optional<Span>{};
   Span span;
-  span.begin = std::max((*stretch)->begin, at_) / kSpan * kSpan;
+  span.begin = std::max(stretch->begin, at_) / kSpan * kSpan;
   auto stored = stored_.within(std::max(span.begin, at_), span.begin + kSpan);
   if (!stored) return stored.error();
   span.stored = *std::move(stored);
@@ -83,7 +82,7 @@ class Digester::Hasher final : public Worker {
       while (stretch != span.stored.end() && stretch->end <= begin) ++stretch;
       if (stretch == span.stored.end()) break;
       if (stretch->begin >= end) continue;
-      if (auto done = read(span, begin, stretch); !done) return done.error();
+      VBD_TRY(read(span, begin, stretch));
       if (all_zero(block_.data(), kDigestBlock)) continue;
       leaves.digests[i] = sha256(block_.data(), kDigestBlock);
       leaves.present |= 1u << i;
@@ -100,7 +99,7 @@ class Digester::Hasher final : public Worker {
     for (; from != span.stored.end() && from->begin < block_end; ++from) {
       const std::uint64_t at = std::max(from->begin, begin), end = std::min(from->end, block_end);
       std::memset(block_.data() + (filled - begin), 0, at - filled);
-      if (auto done = image_.read(block_.data() + (at - begin), end - at, at); !done) return done;
+      VBD_TRY(image_.read(block_.data() + (at - begin), end - at, at));
       filled = end;
     }
     std::memset(block_.data() + (filled - begin), 0, block_end - filled);

@@ -182,8 +182,7 @@ Result<void> each_place(const std::vector<vbd_extent> &places, std::uint64_t beg
   });
   for (; place != places.end() && begin < end; ++place) {
     const std::uint64_t stop = std::min(end, place->offset + place->length);
-    if (auto done = body(begin, stop - begin, place->host_offset + (begin - place->offset)); !done)
-      return done;
+    VBD_TRY(body(begin, stop - begin, place->host_offset + (begin - place->offset)));
     begin = stop;
   }
   return {};
@@ -191,20 +190,19 @@ Result<void> each_place(const std::vector<vbd_extent> &places, std::uint64_t beg
 
 /// `places_` becomes false when the target has none.
 Result<void> Filling::into_places(const CopyTask &task, Buffer &buffer) {
-  const auto places = target_.reserve(task.begin, task.end - task.begin);
-  if (!places) return places.error();
-  if (places->empty()) {
+  VBD_TRY_ASSIGN(const auto places, target_.reserve(task.begin, task.end - task.begin));
+  if (places.empty()) {
     places_ = false;
     return {};
   }
-  if (auto made = make_space(*places, task); !made) return made;
+  VBD_TRY(make_space(places, task));
   std::uint64_t at = task.begin;
   for (const Piece &part : task.parts) {
-    if (auto done = clear_gap(*places, at, part.offset); !done) return done;
-    if (auto done = place_part(*places, part, buffer); !done) return done;
+    VBD_TRY(clear_gap(places, at, part.offset));
+    VBD_TRY(place_part(places, part, buffer));
     at = part.offset + part.length;
   }
-  if (auto done = clear_gap(*places, at, task.end); !done) return done;
+  VBD_TRY(clear_gap(places, at, task.end));
   return target_.commit(task.begin, task.end - task.begin);
 }
 
@@ -219,10 +217,9 @@ Result<void> Filling::make_space(const std::vector<vbd_extent> &places, const Co
       ++part;
       continue;
     }
-    auto made = each_place(places, begin, end, [&](std::uint64_t, std::uint64_t length, std::uint64_t host) {
+    VBD_TRY(each_place(places, begin, end, [&](std::uint64_t, std::uint64_t length, std::uint64_t host) {
       return mover_.make_space(host, length);
-    });
-    if (!made) return made;
+    }));
   }
   return {};
 }
@@ -251,7 +248,7 @@ Result<void> Filling::clear_gap(const std::vector<vbd_extent> &places, std::uint
 Result<void> Filling::by_chunks(const CopyTask &task, Buffer &buffer, Buffer &spare) {
   const std::uint64_t step = std::max(kCopyStep, unit_);
   for (std::uint64_t begin = task.begin; begin < task.end; begin += step) {
-    if (auto more = goes_on(); !more) return more;
+    VBD_TRY(goes_on());
     CopyTask chunk{begin, std::min(task.end, begin + step), {}};
     for (Piece part : task.parts) {
       const std::uint64_t from = std::max(part.offset, chunk.begin);
@@ -262,11 +259,9 @@ Result<void> Filling::by_chunks(const CopyTask &task, Buffer &buffer, Buffer &sp
       part.length = to - from;
       chunk.parts.push_back(part);
     }
-    if (auto done = read_chunk(chunk, buffer); !done) return done;
-    const auto written = options_.detect_zeroes
-                             ? write_detected(chunk, buffer, spare)
-                             : target_.write(buffer.data(), chunk.end - chunk.begin, chunk.begin);
-    if (!written) return written;
+    VBD_TRY(read_chunk(chunk, buffer));
+    VBD_TRY(options_.detect_zeroes ? write_detected(chunk, buffer, spare)
+                                   : target_.write(buffer.data(), chunk.end - chunk.begin, chunk.begin));
   }
   return {};
 }
@@ -306,10 +301,9 @@ Result<void> Filling::write_detected(const CopyTask &chunk, const Buffer &buffer
 Result<void> Filling::write_run(const CopyTask &chunk, std::uint64_t begin, std::uint64_t end,
                                 const Buffer &buffer, Buffer &spare) {
   if (places_) {
-    const auto places = target_.reserve(begin, end - begin);
-    if (!places) return places.error();
-    if (!places->empty()) {
-      if (auto done = put_blocks(*places, chunk, begin, end, buffer, spare); !done) return done;
+    VBD_TRY_ASSIGN(const auto places, target_.reserve(begin, end - begin));
+    if (!places.empty()) {
+      VBD_TRY(put_blocks(places, chunk, begin, end, buffer, spare));
       return target_.commit(begin, end - begin);
     }
     places_ = false;

@@ -36,21 +36,19 @@ Result<Match> probe(plugin::Plugin &filetype, const sys::HostFile &file, const s
   plugin::Request request;
   request.image = path;
   request.file = file.file();
-  auto facts = filetype.call(filetype.filetype()->probe, "probe", request);
-  if (!facts) return facts.error();
-  return Match{facts->number("match"), facts->text("why")};
+  VBD_TRY_ASSIGN(auto facts, filetype.call(filetype.filetype()->probe, "probe", request));
+  return Match{facts.number("match"), facts.text("why")};
 }
 
 /// The declared filetype's own word: content that it does not recognise at all is not its.
 Result<void> refuse_unrecognised(plugin::Plugin &filetype, const std::string &constant,
                                  const sys::HostFile &file, const std::string &path) {
   if (filetype.filetype()->probe == nullptr) return {};
-  auto match = probe(filetype, file, path);
-  if (!match) return match.error();
-  if (match->percent > 0) return {};
+  VBD_TRY_ASSIGN(auto match, probe(filetype, file, path));
+  if (match.percent > 0) return {};
   return Error(kWrongFiletype,
                text::cat(quoted(path), ": declared ", constant, ", but its content is not of that filetype",
-                         match->why.empty() ? "" : ": ", text::printable(match->why)),
+                         match.why.empty() ? "" : ": ", text::printable(match.why)),
                "name the filetype that it really has, or leave the image out");
 }
 
@@ -107,7 +105,7 @@ Result<ImageInfo> info(plugin::Registry &registry, const Constant &filetype, int
   for (auto &[name, value] : facts->properties()) result.properties[name] = value;
   result.references = references_of(*facts);
   result.facts = std::move(*facts);
-  if (auto fits = check_disk_size(path, result.virtual_size); !fits) return fits.error();
+  VBD_TRY(check_disk_size(path, result.virtual_size));
   return result;
 }
 
@@ -125,13 +123,12 @@ Result<void> lock_to_look(int fd, const std::string &path, std::chrono::millisec
 
 Result<ImageInfo> verify_declared(plugin::Registry &registry, const Constant &filetype, int fd,
                                   const std::string &path) {
-  auto plugin = registry.load(filetype);
-  if (!plugin) return plugin.error();
+  VBD_TRY_ASSIGN(auto plugin, registry.load(filetype));
   const sys::HostFile file(fd, VBD_FILE_READONLY);
   // The others first, for they can name the filetype; also when the declared one is sure of itself, because a
   // file that is two formats at once is made to deceive.
-  if (auto others = refuse_claim_of_others(registry, filetype, file, path); !others) return others.error();
-  if (auto own = refuse_unrecognised(**plugin, filetype.str(), file, path); !own) return own.error();
+  VBD_TRY(refuse_claim_of_others(registry, filetype, file, path));
+  VBD_TRY(refuse_unrecognised(*plugin, filetype.str(), file, path));
   auto result = info(registry, filetype, fd, path);
   if (!result) return result.error();
   const std::uint64_t size = result->virtual_size;

@@ -6,10 +6,9 @@ namespace vbd::image {
 Result<void> for_each_piece(const OpenImage &image, const std::function<Result<void>(const Piece &)> &visit) {
   Pieces pieces(image);
   for (;;) {
-    const auto piece = pieces.next();
-    if (!piece) return piece.error();
-    if (!*piece) return {};
-    if (auto visited = visit(**piece); !visited) return visited;
+    VBD_TRY_ASSIGN(const auto piece, pieces.next());
+    if (!piece) return {};
+    if (auto visited = visit(*piece); !visited) return visited;
   }
 }
 

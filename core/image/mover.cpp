@@ -60,10 +60,9 @@ Result<std::uint64_t> Mover::share(Route &route, std::uint64_t from, std::uint64
   if (!route.shares || from % route.block != to % route.block) return std::uint64_t{0};
   const std::uint64_t whole = length / route.block * route.block;
   if (from % route.block != 0 || whole == 0) return std::uint64_t{0};
-  auto shared = sys::clone_range(route.way, from, whole, to);
-  if (!shared) return shared.error();
-  if (!*shared) route.shares = false;
-  return *shared ? whole : std::uint64_t{0};
+  VBD_TRY_ASSIGN(auto shared, sys::clone_range(route.way, from, whole, to));
+  if (!shared) route.shares = false;
+  return shared ? whole : std::uint64_t{0};
 }
 
 Result<void> Mover::move(const Piece &part, std::uint64_t host, Buffer &buffer) {
@@ -72,12 +71,11 @@ Result<void> Mover::move(const Piece &part, std::uint64_t host, Buffer &buffer) 
   std::uint64_t from = part.host_offset, length = part.length;
   if (route.shares && from % route.block != 0 && from % route.block == host % route.block) {
     const std::uint64_t head = std::min(length, route.block - from % route.block);
-    if (auto done = copy(route, from, head, host, buffer); !done) return done;
+    VBD_TRY(copy(route, from, head, host, buffer));
     from += head, host += head, length -= head;
   }
-  const auto shared = share(route, from, length, host);
-  if (!shared) return shared.error();
-  return copy(route, from + *shared, length - *shared, host + *shared, buffer);
+  VBD_TRY_ASSIGN(const auto shared, share(route, from, length, host));
+  return copy(route, from + shared, length - shared, host + shared, buffer);
 }
 
 /// Up to where [from, end) has no hole; `from` where it begins with one. The kernel looks as far as the next
@@ -101,7 +99,7 @@ Result<void> Mover::copy(Route &route, std::uint64_t from, std::uint64_t length,
     if (until == from) {
       const std::uint64_t data = sys::next_data(route.way.from, from, end);
       if (data > from) {
-        if (auto done = clear(to, data - from); !done) return done;
+        VBD_TRY(clear(to, data - from));
         to += data - from;
         from = data;
         continue;
@@ -111,7 +109,7 @@ Result<void> Mover::copy(Route &route, std::uint64_t from, std::uint64_t length,
     if (from > begin || until < end) {  // else it fills all of the part, which has its space
       if (auto made = make_space(to, until - from); !made) return made;
     }
-    if (auto done = copy_stored(route, from, until - from, to, buffer); !done) return done;
+    VBD_TRY(copy_stored(route, from, until - from, to, buffer));
     to += until - from;
     from = until;
   }
@@ -122,13 +120,12 @@ Result<void> Mover::copy_stored(Route &route, std::uint64_t from, std::uint64_t 
                                 Buffer &buffer) {
   while (length > 0 && route.copies) {
     const std::uint64_t step = std::min(length, kKernelStep);
-    if (auto more = goes_on_(); !more) return more;
+    VBD_TRY(goes_on_());
     std::uint64_t copied = 0;
     {
       const std::lock_guard<std::mutex> alone(kernel_);
-      const auto some = sys::copy_range(route.way, from, step, to);
-      if (!some) return some.error();
-      copied = *some;
+      VBD_TRY_ASSIGN(const auto some, sys::copy_range(route.way, from, step, to));
+      copied = some;
     }
     if (write_early_ && copied > 0) sys::begin_writing(route.way.to, to, copied);
     from += copied, to += copied, length -= copied;
@@ -141,9 +138,8 @@ Result<void> Mover::copy_stored(Route &route, std::uint64_t from, std::uint64_t 
 
 Result<void> Mover::make_space(std::uint64_t host, std::uint64_t length) {
   if (!allocates_ || length < kWorthSpace) return {};  // a call of its own, for little
-  const auto made = sys::allocate_at(target_.fd(), target_.path(), host, length);
-  if (!made) return made.error();
-  if (!*made) allocates_ = false;
+  VBD_TRY_ASSIGN(const auto made, sys::allocate_at(target_.fd(), target_.path(), host, length));
+  if (!made) allocates_ = false;
   return {};
 }
 
@@ -151,11 +147,10 @@ Result<void> Mover::by_hand(Route &route, std::uint64_t from, std::uint64_t leng
                             Buffer &buffer) {
   while (length > 0) {
     const std::uint64_t step = std::min(length, kHandStep);
-    if (auto more = goes_on_(); !more) return more;
+    VBD_TRY(goes_on_());
     buffer.hold(kHandStep);
-    if (auto done = sys::read_at(route.way.from, route.way.from_name, buffer.data(), step, from); !done)
-      return done;
-    if (auto done = put(buffer.data(), step, to); !done) return done;
+    VBD_TRY(sys::read_at(route.way.from, route.way.from_name, buffer.data(), step, from));
+    VBD_TRY(put(buffer.data(), step, to));
     from += step, to += step, length -= step;
   }
   return {};
@@ -164,10 +159,10 @@ Result<void> Mover::by_hand(Route &route, std::uint64_t from, std::uint64_t leng
 Result<void> Mover::unpack(const Piece &part, std::uint64_t host, Buffer &buffer) {
   for (std::uint64_t done = 0; done < part.length;) {
     const std::uint64_t step = std::min(part.length - done, kHandStep);
-    if (auto more = goes_on_(); !more) return more;
+    VBD_TRY(goes_on_());
     buffer.hold(kHandStep);
-    if (auto read = part.image->read(buffer.data(), step, part.offset + done); !read) return read;
-    if (auto written = put(buffer.data(), step, host + done); !written) return written;
+    VBD_TRY(part.image->read(buffer.data(), step, part.offset + done));
+    VBD_TRY(put(buffer.data(), step, host + done));
     done += step;
   }
   return {};

@@ -47,8 +47,7 @@ Result<sys::Fd> open_reference(const config::Settings &settings, const std::stri
   auto fd = sys::open_image_below(sys::absolute_path(name), sys::resolve_allowed(settings.allowed_dirs),
                                   sys::Access::read);
   if (!fd) return reference_error(path, reference, fd.error().message());
-  if (auto locked = sys::lock_image(fd->get(), sys::ImageLockMode::stable, name); !locked)
-    return locked.error();
+  VBD_TRY(sys::lock_image(fd->get(), sys::ImageLockMode::stable, name));
   return fd;
 }
 
@@ -86,12 +85,11 @@ Result<std::unique_ptr<OpenImage>> OpenImage::open_link(Chain &chain, const Cons
     return Error(kReference,
                  text::cat(text::printable(path), ": more than ", kMostLinks, " images refer to each other"));
   chain.files.push_back(file->id);
-  auto info = image::info(chain.registry, filetype, fd.get(), path);
-  if (!info) return info.error();
-  if (auto allowed = check_references(*info, chain.settings, path); !allowed) return allowed.error();
+  VBD_TRY_ASSIGN(auto info, image::info(chain.registry, filetype, fd.get(), path));
+  VBD_TRY(check_references(info, chain.settings, path));
   std::unique_ptr<OpenImage> image(new OpenImage(**plugin, std::move(fd), VBD_FILE_READONLY, path));
-  if (auto opened = image->open_references(chain, *info); !opened) return opened.error();
-  if (auto started = image->start(VBD_MUST_READONLY, {}); !started) return started.error();
+  VBD_TRY(image->open_references(chain, info));
+  VBD_TRY(image->start(VBD_MUST_READONLY, {}));
   return image;
 }
 

@@ -34,7 +34,7 @@ Result<std::unique_ptr<OpenImage>> OpenImage::open_new(plugin::Plugin &plugin, s
                  text::cat(plugin.note().constant, " can't write the content of images"));
   }
   std::unique_ptr<OpenImage> image(new OpenImage(plugin, std::move(fd), VBD_FILE_NO_SYNC, path));
-  if (auto started = image->start(VBD_MUST_EXCLUSIVE, params); !started) return started.error();
+  VBD_TRY(image->start(VBD_MUST_EXCLUSIVE, params));
   return image;
 }
 

@@ -89,10 +89,9 @@ Result<std::optional<Piece>> Pieces::next() {
 
 Result<std::optional<Stored::Stretch>> Stored::from(std::uint64_t offset) {
   while (!stretch_ || stretch_->end <= offset) {
-    auto piece = pieces_.next();
-    if (!piece) return piece.error();
-    if (!*piece) return std::optional<Stretch>{};
-    if (!reads_as_zeros(**piece)) stretch_ = Stretch{(*piece)->offset, (*piece)->offset + (*piece)->length};
+    VBD_TRY_ASSIGN(auto piece, pieces_.next());
+    if (!piece) return std::optional<Stretch>{};
+    if (!reads_as_zeros(*piece)) stretch_ = Stretch{piece->offset, piece->offset + piece->length};
   }
   return stretch_;
 }
@@ -100,10 +99,9 @@ Result<std::optional<Stored::Stretch>> Stored::from(std::uint64_t offset) {
 Result<std::vector<Stored::Stretch>> Stored::within(std::uint64_t begin, std::uint64_t end) {
   std::vector<Stretch> inside;
   for (std::uint64_t at = begin; at < end;) {
-    const auto stretch = from(at);
-    if (!stretch) return stretch.error();
-    if (!*stretch || (*stretch)->begin >= end) break;
-    const Stretch part{std::max((*stretch)->begin, at), std::min((*stretch)->end, end)};
+    VBD_TRY_ASSIGN(const auto stretch, from(at));
+    if (!stretch || stretch->begin >= end) break;
+    const Stretch part{std::max(stretch->begin, at), std::min(stretch->end, end)};
     if (!inside.empty() && inside.back().end == part.begin) {
       inside.back().end = part.end;
     } else {

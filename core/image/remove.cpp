@@ -58,18 +58,15 @@ Result<void> refuse_users(int fd, const std::string &path, bool assume_unused) {
 Result<void> remove(plugin::Registry &registry, const Constant &filetype, int directory,
                     const std::string &name, const std::string &path, bool assume_unused) {
   const std::string where = text::printable(path);
-  auto found = registry.find(filetype);
-  if (!found) return found.error();
-  auto fd = open_entry(directory, name, path);
-  if (!fd) return fd.error();
-  if (auto unused = refuse_users(fd->get(), path, assume_unused); !unused) return unused.error();
-  if (auto locked = sys::lock_image(fd->get(), sys::ImageLockMode::exclusive, path); !locked)
-    return locked.error();
+  VBD_TRY_ASSIGN(auto found, registry.find(filetype));
+  VBD_TRY_ASSIGN(auto fd, open_entry(directory, name, path));
+  VBD_TRY(refuse_users(fd.get(), path, assume_unused));
+  VBD_TRY(sys::lock_image(fd.get(), sys::ImageLockMode::exclusive, path));
 
-  if (found->note.ops.contains("remove")) {
+  if (found.note.ops.contains("remove")) {
     auto plugin = registry.load(filetype);
     if (!plugin) return plugin.error();
-    const sys::HostFile file(fd->get());
+    const sys::HostFile file(fd.get());
     plugin::Request request;
     request.image = path;
     request.file = file.file();

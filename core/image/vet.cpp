@@ -92,20 +92,20 @@ bool is_marked(plugin::Registry &registry, const Constant &filetype, int fd, con
 Result<void> judge(plugin::Registry &registry, const Constant &filetype, int fd, const std::string &path,
                    const Vetting &vetting) {
   const bool repairs = vetting.word == Vetting::Word::repair;
-  auto found = check(registry, filetype, fd, path, repairs && !vetting.dry_run ? Repair::all : Repair::none);
-  if (!found) return found.error();
-  const bool bad = found->errors > 0 || is_marked(registry, filetype, fd, path, "corrupt");
+  VBD_TRY_ASSIGN(auto found, check(registry, filetype, fd, path,
+                                   repairs && !vetting.dry_run ? Repair::all : Repair::none));
+  const bool bad = found.errors > 0 || is_marked(registry, filetype, fd, path, "corrupt");
   if (bad && repairs && vetting.dry_run) {
     log::warn(cat(text::printable(path), ": is damaged, and would be repaired"));
     return {};
   }
   if (bad) {
-    if (found->errors == 0) found->message = "it is marked corrupt";
-    return damaged(path, *found, repairs);
+    if (found.errors == 0) found.message = "it is marked corrupt";
+    return damaged(path, found, repairs);
   }
-  if (repairs && !found->findings.empty()) log::warn(cat(text::printable(path), ": was repaired"));
-  if (found->leaks > 0) {
-    log::warn(cat(text::printable(path), ": ", found->leaks,
+  if (repairs && !found.findings.empty()) log::warn(cat(text::printable(path), ": was repaired"));
+  if (found.leaks > 0) {
+    log::warn(cat(text::printable(path), ": ", found.leaks,
                   " lost clusters, which hurt nobody; 'vbd image "
                   "check --repair=leaks' gives them back"));
   }
@@ -116,10 +116,9 @@ Result<void> judge(plugin::Registry &registry, const Constant &filetype, int fd,
 
 Result<void> vet(plugin::Registry &registry, const config::Settings &settings, const Constant &filetype,
                  int fd, const std::string &path, const Vetting &vetting) {
-  auto known = registry.find(filetype);
-  if (!known) return known.error();
-  const auto flat = known->note.properties.find("flat");
-  if (flat != known->note.properties.end() && flat->second == "1") return {};
+  VBD_TRY_ASSIGN(auto known, registry.find(filetype));
+  const auto flat = known.note.properties.find("flat");
+  if (flat != known.note.properties.end() && flat->second == "1") return {};
   auto stamp = sys::file_stamp(fd);
   if (!stamp) return stamp.error().at(text::printable(path));
   if (vetting.word == Vetting::Word::unchecked) {
@@ -133,11 +132,11 @@ Result<void> vet(plugin::Registry &registry, const config::Settings &settings, c
   // Whoever said --unchecked has said it of the marks as well.
   const bool known_good = word == kUnchecked || (word == kChecked && !marked);
   if (known_good && vetting.word == Vetting::Word::check) return {};
-  if (!known->note.ops.contains("check")) {
+  if (!known.note.ops.contains("check")) {
     log::warn(cat(text::printable(path), ": not checked, for ", filetype.str(), " can't check"));
     return {};
   }
-  if (auto good = judge(registry, filetype, fd, path, vetting); !good) return good;
+  VBD_TRY(judge(registry, filetype, fd, path, vetting));
   if (!vetting.dry_run) remember(settings, fd, path, kChecked);
   return {};
 }
@@ -156,9 +155,8 @@ Result<std::vector<std::string>> stale_vettings(const config::Settings &settings
   std::vector<std::string> stale;
   const sys::Fd directory = open_notes(settings);
   if (!directory) return stale;
-  auto names = sys::list_dir(directory.get());
-  if (!names) return names.error();
-  for (const std::string &name : *names) {
+  VBD_TRY_ASSIGN(auto names, sys::list_dir(directory.get()));
+  for (const std::string &name : names) {
     auto note = sys::read_file_at(directory.get(), name, kMaxNote);
     const auto line = note ? note->find('\n') : std::string::npos;
     if (line == std::string::npos) continue;

@@ -124,11 +124,11 @@ Result<void> Describer::copy_ops() {
   if (driver ? p.filetype != nullptr : p.driver != nullptr)
     return error(kBadStruct, "both driver and filetype are set");
   if (driver) {
-    if (auto done = copy(out_.driver, p.driver, kDriverSize, "vbd_driver_ops"); !done) return done;
+    VBD_TRY(copy(out_.driver, p.driver, kDriverSize, "vbd_driver_ops"));
     if (out_.driver.reserved != 0) return error(kBadStruct, "vbd_driver_ops.reserved is not 0");
     return {};
   }
-  if (auto done = copy(out_.filetype, p.filetype, kFiletypeSize, "vbd_filetype_ops"); !done) return done;
+  VBD_TRY(copy(out_.filetype, p.filetype, kFiletypeSize, "vbd_filetype_ops"));
   if (out_.filetype.reserved != 0) return error(kBadStruct, "vbd_filetype_ops.reserved is not 0");
   return copy_image();
 }
@@ -136,7 +136,7 @@ Result<void> Describer::copy_ops() {
 Result<void> Describer::copy_image() {
   if (out_.filetype.image == nullptr) return {};
   out_.has_image = true;
-  if (auto done = copy(out_.image, out_.filetype.image, kImageSize, "vbd_image_ops"); !done) return done;
+  VBD_TRY(copy(out_.image, out_.filetype.image, kImageSize, "vbd_image_ops"));
   const vbd_image_ops &i = out_.image;
   if (i.open == nullptr || i.close == nullptr || i.geometry == nullptr || i.map == nullptr ||
       i.read == nullptr) {
@@ -203,15 +203,14 @@ Result<void> Describer::check_ops() const {
 }
 
 Result<Description> Describer::run(const vbd_plugin *given) {
-  if (auto done = copy(out_.plugin, given, kPluginSize, "vbd_plugin"); !done) return done.error();
-  if (auto done = check_versions(); !done) return done.error();
-  if (auto done = check_strings(); !done) return done.error();
-  if (auto done = check_note(); !done) return done.error();
-  if (auto done = copy_ops(); !done) return done.error();
-  if (auto done = check_ops(); !done) return done.error();
-  auto options = read_options(out_.plugin, path_);
-  if (!options) return options.error();
-  out_.options = std::move(*options);
+  VBD_TRY(copy(out_.plugin, given, kPluginSize, "vbd_plugin"));
+  VBD_TRY(check_versions());
+  VBD_TRY(check_strings());
+  VBD_TRY(check_note());
+  VBD_TRY(copy_ops());
+  VBD_TRY(check_ops());
+  VBD_TRY_ASSIGN(auto options, read_options(out_.plugin, path_));
+  out_.options = std::move(options);
   return std::move(out_);
 }
 

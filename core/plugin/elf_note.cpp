@@ -136,15 +136,15 @@ Result<std::string> Reader::find() {
   }
   if (std::memcmp(magic, ELFMAG, SELFMAG) != 0)
     return error(kNotElf, size_ == 0 ? "an empty file" : "no ELF file");
-  if (auto done = read(&header, sizeof header, 0, "ELF header"); !done) return done.error();
-  if (auto done = check_header(header); !done) return done.error();
+  VBD_TRY(read(&header, sizeof header, 0, "ELF header"));
+  VBD_TRY(check_header(header));
   std::vector<Elf64_Phdr> headers(header.e_phnum);
   if (auto done =
           read(headers.data(), headers.size() * sizeof(Elf64_Phdr), header.e_phoff, "program headers");
       !done) {
     return done.error();
   }
-  if (auto done = check_loadable(headers); !done) return done.error();
+  VBD_TRY(check_loadable(headers));
   std::uint64_t total = 0;
   for (const Elf64_Phdr &segment : headers) {
     if (segment.p_type != PT_NOTE) continue;
@@ -152,7 +152,7 @@ Result<std::string> Reader::find() {
       return error(kBadNote, text::cat("over ", kMaxNotes, " bytes of ELF notes"));
     }
     std::string notes(segment.p_filesz, '\0');
-    if (auto done = read(notes.data(), notes.size(), segment.p_offset, "notes"); !done) return done.error();
+    VBD_TRY(read(notes.data(), notes.size(), segment.p_offset, "notes"));
     // gABI says 8 for 64-bit notes, everybody writes 4; p_align tells (glibc reads it so, too).
     if (auto done = scan(notes, segment.p_align == 8 ? 8 : 4); !done) return done.error();
   }

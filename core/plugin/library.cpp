@@ -56,10 +56,9 @@ Result<Entry> entry_of(const std::string &path) {
 }  // namespace
 
 Result<const vbd_plugin *> load_library(const std::string &path) {
-  auto entry = entry_of(path);
-  if (!entry) return entry.error();
+  VBD_TRY_ASSIGN(auto entry, entry_of(path));
   bool thrown = false;
-  const vbd_plugin *plugin = call_out(thrown, entry->function);
+  const vbd_plugin *plugin = call_out(thrown, entry.function);
   if (thrown)
     return Error(kLoadFailed, text::cat(text::printable(path), ": ", kSymbol, " threw an exception"));
   if (plugin == nullptr)

@@ -57,9 +57,8 @@ Result<void> LoadedPlugin::configure(const config::Settings &settings) {
   if (section != settings.plugins.end()) {
     for (const auto &[name, option] : section->second) {
       const std::string where = text::cat(option.mark.str(), ": plugins.", found_.note.constant);
-      auto value = check_named(options(), name, option.value, where);
-      if (!value) return value.error();
-      configured_.emplace(name, *value);
+      VBD_TRY_ASSIGN(auto value, check_named(options(), name, option.value, where));
+      configured_.emplace(name, value);
     }
   }
   for (const OptionInfo &option : options()) {
@@ -130,15 +129,14 @@ Result<Values> LoadedPlugin::image_params(const Values &given, const std::string
   const std::string &constant = found_.note.constant;
   Values values;
   for (const auto &[name, value] : given) {
-    auto checked = check_named(options(), name, value, where);
-    if (!checked) return checked.error();
+    VBD_TRY_ASSIGN(auto checked, check_named(options(), name, value, where));
     if (!find_option(options(), name)->per_image) {
       return Error(
           kBadOption,
           text::cat(where, ": option ", name, " of ", constant, " is for the whole host, not for one image"),
           text::cat("set plugins.", constant, ".", name, " in the configuration"));
     }
-    values.emplace(name, *checked);
+    values.emplace(name, checked);
   }
   for (const OptionInfo &option : options()) {
     if (!option.per_image || values.contains(option.name) || (option.create_only && !creating)) continue;
@@ -159,13 +157,11 @@ Result<Values> LoadedPlugin::image_params(const Values &given, const std::string
 
 Result<std::unique_ptr<Plugin>> load_plugin(const Found &found, const config::Settings &settings,
                                             sys::Runner &runner) {
-  auto given = load_library(found.path);
-  if (!given) return given.error();
-  auto description = describe(*given, found.note, found.path);
-  if (!description) return description.error();
-  auto loaded = std::make_unique<LoadedPlugin>(found, std::move(*description), runner);
-  if (auto done = loaded->configure(settings); !done) return done.error();
-  if (auto done = loaded->init(); !done) return done.error();
+  VBD_TRY_ASSIGN(auto given, load_library(found.path));
+  VBD_TRY_ASSIGN(auto description, describe(given, found.note, found.path));
+  auto loaded = std::make_unique<LoadedPlugin>(found, std::move(description), runner);
+  VBD_TRY(loaded->configure(settings));
+  VBD_TRY(loaded->init());
   return std::unique_ptr<Plugin>(std::move(loaded));
 }
 

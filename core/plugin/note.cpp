@@ -82,10 +82,9 @@ Result<void> Parser::read_versions() {
   note_.abi_major = *major;
   note_.abi_minor = *minor;
   if (note_.abi_major != VBD_ABI_MAJOR) return {};
-  auto least = required("min_host_minor");
-  if (!least) return least.error();
-  const auto value = number(*least);
-  if (!value) return bad(text::cat("min_host_minor=", *least, " is not a number"));
+  VBD_TRY_ASSIGN(auto least, required("min_host_minor"));
+  const auto value = number(least);
+  if (!value) return bad(text::cat("min_host_minor=", least, " is not a number"));
   note_.min_host_minor = *value;
   return {};
 }
@@ -103,12 +102,10 @@ Result<void> Parser::read_identity() {
     return bad(text::cat("constant=", *constant, " is no constant of a ", *kind));
   }
   note_.constant = *constant;
-  auto name = required("name");
-  if (!name) return name.error();
-  auto version = required("version");
-  if (!version) return version.error();
-  note_.name = *name;
-  note_.version = *version;
+  VBD_TRY_ASSIGN(auto name, required("name"));
+  VBD_TRY_ASSIGN(auto version, required("version"));
+  note_.name = name;
+  note_.version = version;
   if (const auto summary = pairs_.find("summary"); summary != pairs_.end()) note_.summary = summary->second;
   return {};
 }
@@ -129,11 +126,11 @@ Result<void> Parser::read_lists() {
 }
 
 Result<Note> Parser::parse() {
-  if (auto done = split_pairs(); !done) return done.error();
-  if (auto done = read_versions(); !done) return done.error();
+  VBD_TRY(split_pairs());
+  VBD_TRY(read_versions());
   if (note_.abi_major != VBD_ABI_MAJOR) return note_;
-  if (auto done = read_identity(); !done) return done.error();
-  if (auto done = read_lists(); !done) return done.error();
+  VBD_TRY(read_identity());
+  VBD_TRY(read_lists());
   return note_;
 }
 
@@ -144,9 +141,8 @@ Result<Note> parse_note(std::string_view payload, const std::string &path) {
 }
 
 Result<Note> read_note(int fd, const std::string &path) {
-  auto payload = find_note(fd, path);
-  if (!payload) return payload.error();
-  return parse_note(*payload, path);
+  VBD_TRY_ASSIGN(auto payload, find_note(fd, path));
+  return parse_note(payload, path);
 }
 
 Result<void> check_note(const Note &note, const std::string &path) {

@@ -27,12 +27,10 @@ Result<std::string> canonical(const std::string &directory) {
 }
 
 Result<Found> open_plugin(const std::string &path) {
-  auto file = open_trusted(path);
-  if (!file) return file.error();
-  auto note = read_note(file->get(), path);
-  if (!note) return note.error();
-  if (auto done = check_note(*note, path); !done) return done.error();
-  return Found{path, std::move(*note)};
+  VBD_TRY_ASSIGN(auto file, open_trusted(path));
+  VBD_TRY_ASSIGN(auto note, read_note(file.get(), path));
+  VBD_TRY(check_note(note, path));
+  return Found{path, std::move(note)};
 }
 
 /// Plugins' file names, sorted. Nothing of the files is looked at.
@@ -147,11 +145,9 @@ Result<Plugin *> Registry::load(const Constant &constant) {
   for (const auto &known : loaded_) {
     if (known->note().constant == constant.str()) return known.get();
   }
-  const auto found = find(constant);
-  if (!found) return found.error();
-  auto loaded = load_plugin(*found, settings_, runner_);
-  if (!loaded) return loaded.error();
-  loaded_.push_back(std::move(*loaded));
+  VBD_TRY_ASSIGN(const auto found, find(constant));
+  VBD_TRY_ASSIGN(auto loaded, load_plugin(found, settings_, runner_));
+  loaded_.push_back(std::move(loaded));
   return loaded_.back().get();
 }
 

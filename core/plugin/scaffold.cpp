@@ -49,15 +49,13 @@ Result<std::vector<NewFile>> plan_scaffold(const ScaffoldSpec &spec) {
 }
 
 Result<void> create_scaffold(const ScaffoldSpec &spec, const std::vector<NewFile> &files) {
-  auto parent = sys::open_parent(spec.directory);
-  if (!parent) return parent.error();
+  VBD_TRY_ASSIGN(auto parent, sys::open_parent(spec.directory));
   const std::string name = sys::base_name(spec.directory);
-  if (auto made = sys::make_dir_at(parent->get(), name, 0755); !made)
+  if (auto made = sys::make_dir_at(parent.get(), name, 0755); !made)
     return made.error().at(text::printable(spec.directory));
-  auto directory = sys::open_directory(spec.directory);
-  if (!directory) return directory.error();
+  VBD_TRY_ASSIGN(auto directory, sys::open_directory(spec.directory));
   for (const NewFile &file : files) {
-    if (auto written = sys::create_file_at(directory->get(), file.path, file.content, 0644); !written)
+    if (auto written = sys::create_file_at(directory.get(), file.path, file.content, 0644); !written)
       return written.error().at(text::printable(spec.directory));
   }
   return {};

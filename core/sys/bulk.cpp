@@ -74,9 +74,8 @@ Result<bool> write_to_reader(int fd, const void *from, std::size_t length) {
 }
 
 Result<void> write_full(int fd, const void *from, std::size_t length) {
-  auto all = write_to_reader(fd, from, length);
-  if (!all) return all.error();
-  return *all ? Result<void>() : errno_error("write", EPIPE);
+  VBD_TRY_ASSIGN(auto all, write_to_reader(fd, from, length));
+  return all ? Result<void>() : errno_error("write", EPIPE);
 }
 
 Result<void> write_at(int fd, const void *from, std::size_t length, std::uint64_t offset) {

@@ -124,7 +124,7 @@ Result<TempFile> write_temp_file(int directory, const std::string &name, std::st
   ownership.mode = mode;
   Result<TempFile> temp = TempFile::create(directory, name, ownership);
   if (!temp) return temp;
-  if (auto written = write_all(temp->fd(), content, name); !written) return written.error();
+  VBD_TRY(write_all(temp->fd(), content, name));
   return temp;
 }
 
@@ -138,9 +138,8 @@ Result<void> replace_file_at(int directory, const std::string &name, std::string
 
 Result<void> create_file_at(int directory, const std::string &name, std::string_view content,
                             std::uint32_t mode) {
-  auto temp = write_temp_file(directory, name, content, mode);
-  if (!temp) return temp.error();
-  auto published = std::move(*temp).publish_new();
+  VBD_TRY_ASSIGN(auto temp, write_temp_file(directory, name, content, mode));
+  auto published = std::move(temp).publish_new();
   return published ? Result<void>() : published.error();
 }
 

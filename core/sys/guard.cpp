@@ -70,9 +70,8 @@ Result<std::vector<Process>> guarded_processes(int directory, const std::string 
   struct flock lock = whole_file();
   if (::fcntl(fd.get(), F_OFD_GETLK, &lock) != 0) return errno_error("look for a lock", errno);
   if (lock.l_type == F_UNLCK) return found;
-  const auto info = file_info(fd.get());
-  if (!info) return info.error();
-  for (const std::int64_t pid : lock_holders(info->id, 0, UINT64_MAX)) {
+  VBD_TRY_ASSIGN(const auto info, file_info(fd.get()));
+  for (const std::int64_t pid : lock_holders(info.id, 0, UINT64_MAX)) {
     if (pid == ::getpid()) continue;
     if (const auto start = process_start_time(pid)) found.push_back({pid, *start});
   }

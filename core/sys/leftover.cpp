@@ -42,9 +42,8 @@ Result<std::vector<std::string>> left_temp_files(int directory, std::int64_t own
 Result<void> remove_left_file(int directory, const std::string &name) {
   const auto info = file_info_at(directory, name);
   if (!info) return info.error().is(kNotFound) ? Result<void>() : info.error();
-  const auto usage = find_usage(info->id);
-  if (!usage) return usage.error();
-  if (usage->any()) return Error{kInUse, text::cat(text::printable(name), ": in use by ", usage->describe())};
+  VBD_TRY_ASSIGN(const auto usage, find_usage(info->id));
+  if (usage.any()) return Error{kInUse, text::cat(text::printable(name), ": in use by ", usage.describe())};
   return unlink_at(directory, name);
 }
 

@@ -100,9 +100,8 @@ Result<MountPoint> open_mount_point(const std::string &directory) {
 Result<void> mount_node(const MountSpec &spec) {
   std::string type = spec.type;
   if (type.empty()) {
-    auto found = filesystem_type(spec.node);
-    if (!found) return found.error();
-    type = std::move(*found);
+    VBD_TRY_ASSIGN(auto found, filesystem_type(spec.node));
+    type = std::move(found);
     if (type.empty() || type == "swap") {
       return Error{kUnknownFilesystem,
                    text::cat(text::printable(spec.node), ": holds no filesystem known here"),

@@ -64,11 +64,10 @@ std::optional<NameOwner> parse_owner(const std::string &text) {
 }
 
 Result<std::string> own_text(const std::string &node) {
-  auto boot = boot_id();
-  if (!boot) return boot.error();
+  VBD_TRY_ASSIGN(auto boot, boot_id());
   const auto pid = static_cast<std::int64_t>(::getpid());
   const auto start = process_start_time(pid);
-  return text::cat(boot->substr(0, kBootDigits), ":", pid, ":", start.value_or(0), ":", node);
+  return text::cat(boot.substr(0, kBootDigits), ":", pid, ":", start.value_or(0), ":", node);
 }
 
 /// Nothing when there is no such name; "" of something that is not ours.
@@ -142,19 +141,17 @@ Error name_held_error(const std::string &directory_path, const std::string &text
 
 Result<NameLock> NameLock::acquire(int directory, const std::string &directory_path, const std::string &node,
                                    std::chrono::milliseconds patience) {
-  auto own = own_text(node);
-  if (!own) return own.error();
-  auto kept = duplicate(directory);
-  if (!kept) return kept.error();
+  VBD_TRY_ASSIGN(auto own, own_text(node));
+  VBD_TRY_ASSIGN(auto kept, duplicate(directory));
   const Clock::time_point deadline = Clock::now() + patience;
   std::chrono::milliseconds pause{5};
   for (;;) {
-    auto made = make_name(directory, *own, node);
+    auto made = make_name(directory, own, node);
     if (!made) return made.error().at(text::printable(directory_path));
-    if (*made) return NameLock(std::move(*kept), *own);
+    if (*made) return NameLock(std::move(kept), own);
     const auto there = read_owner_text(directory);
-    if (there == *own) return NameLock(std::move(*kept), *own);  // a server that was asked twice
-    if (there && is_left(*there, *own)) {
+    if (there == own) return NameLock(std::move(kept), own);  // a server that was asked twice
+    if (there && is_left(*there, own)) {
       calls().unlinkat(directory, lock_name().c_str(), 0);
       continue;
     }

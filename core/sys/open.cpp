@@ -125,7 +125,7 @@ Result<Step> step_into(const Step &parent, const std::string &name) {
   if (!step.fd) return step_error(parent, name, errno);
   step.path = parent.path == "/" ? "/" + name : text::cat(parent.path, "/", name);
   if (::fstat(step.fd.get(), &step.st) != 0) return open_error(step.path, errno);
-  if (auto safe = check_parent(parent, step.st); !safe) return safe.error();
+  VBD_TRY(check_parent(parent, step.st));
   return step;
 }
 
@@ -160,12 +160,12 @@ Result<Fd> open_regular(int directory, const std::string &name, const std::strin
   };
   if (name.empty()) return not_regular_error(path, S_IFDIR);
   if (::fstatat(directory, name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0) return open_error(path, errno);
-  if (auto good = look(); !good) return good.error();
+  VBD_TRY(look());
   const int mode = access == Access::read ? O_RDONLY : O_RDWR;
   Fd fd(open_step(directory, name, mode | O_NONBLOCK | O_NOCTTY));
   if (!fd) return errno == ELOOP ? symlink_error(path) : open_error(path, errno);
   if (::fstat(fd.get(), &st) != 0) return open_error(path, errno);
-  if (auto good = look(); !good) return good.error();
+  VBD_TRY(look());
   ::fcntl(fd.get(), F_SETFL, 0);  // O_NONBLOCK was for a FIFO put there meanwhile; helpers get the descriptor
   return fd;
 }
@@ -173,36 +173,33 @@ Result<Fd> open_regular(int directory, const std::string &name, const std::strin
 }  // namespace
 
 Result<Fd> open_dir_below(const std::string &path, const std::vector<AllowedDir> &allowed) {
-  const auto confined = confine(path, allowed);
-  if (!confined) return confined.error();
-  Result<Step> step = walk_to(*confined, allowed);
+  VBD_TRY_ASSIGN(const auto confined, confine(path, allowed));
+  Result<Step> step = walk_to(confined, allowed);
   if (!step) return step.error();
-  if (auto safe = check_parent(*step, step->st); !safe) return safe.error();
+  VBD_TRY(check_parent(*step, step->st));
   Fd fd(::openat(step->fd.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!fd) return open_error(step->path, errno);
   return fd;
 }
 
 Result<Fd> open_image_below(const std::string &path, const std::vector<AllowedDir> &allowed, Access access) {
-  const auto confined = confine(path, allowed);
-  if (!confined) return confined.error();
+  VBD_TRY_ASSIGN(const auto confined, confine(path, allowed));
   for (const AllowedDir &directory : allowed) {
-    if (*confined == directory.canonical) return not_regular_error(*confined, S_IFDIR);
+    if (confined == directory.canonical) return not_regular_error(confined, S_IFDIR);
   }
-  const Result<Step> parent = walk_to(dir_name(*confined), allowed);
+  const Result<Step> parent = walk_to(dir_name(confined), allowed);
   if (!parent) return parent.error();
   struct stat st {};
-  Result<Fd> fd = open_regular(parent->fd.get(), base_name(*confined), *confined, access, st);
+  Result<Fd> fd = open_regular(parent->fd.get(), base_name(confined), confined, access, st);
   if (!fd) return fd;
-  if (auto safe = check_parent(*parent, st); !safe) return safe.error();
+  VBD_TRY(check_parent(*parent, st));
   return fd;
 }
 
 Result<Fd> open_image_anywhere(const std::string &path, Access access) {
-  const auto parent = open_parent(path);
-  if (!parent) return parent.error();
+  VBD_TRY_ASSIGN(const auto parent, open_parent(path));
   struct stat st {};
-  return open_regular(parent->get(), base_name(path), path, access, st);
+  return open_regular(parent.get(), base_name(path), path, access, st);
 }
 
 Result<Fd> open_regular_at(int directory, const std::string &name, const std::string &path, Access access) {

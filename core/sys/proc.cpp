@@ -80,9 +80,8 @@ std::optional<HeldRange> parse_lock(const std::string &line) {
 }  // namespace
 
 Result<std::vector<MountEntry>> read_mountinfo() {
-  const auto content = read_file("/proc/self/mountinfo", kProcLimit);
-  if (!content) return content.error();
-  return parse_mountinfo(*content);
+  VBD_TRY_ASSIGN(const auto content, read_file("/proc/self/mountinfo", kProcLimit));
+  return parse_mountinfo(content);
 }
 
 std::vector<MountEntry> parse_mountinfo(std::string_view content) {

@@ -61,14 +61,12 @@ class RecordPlayer : public PlaybackRunner {
   explicit RecordPlayer(std::vector<record::Exchange> exchanges) : exchanges_(std::move(exchanges)) {}
 
   Result<RunResult> run(const RunSpec &spec) override {
-    const auto answer = answer_to(record::run_request(spec));
-    if (!answer) return answer.error();
-    return kept(record::to_run(*answer));
+    VBD_TRY_ASSIGN(const auto answer, answer_to(record::run_request(spec)));
+    return kept(record::to_run(answer));
   }
   Result<Process> spawn(const SpawnSpec &spec) override {
-    const auto answer = answer_to(record::spawn_request(spec));
-    if (!answer) return answer.error();
-    return kept(record::to_process(*answer));
+    VBD_TRY_ASSIGN(const auto answer, answer_to(record::spawn_request(spec)));
+    return kept(record::to_process(answer));
   }
   bool alive(const Process &process) override {
     const auto answer = answer_to(record::process_request("alive", process));
@@ -77,9 +75,8 @@ class RecordPlayer : public PlaybackRunner {
     return alive && *alive;
   }
   Result<void> stop(const Process &process, std::chrono::milliseconds) override {
-    const auto answer = answer_to(record::process_request("stop", process));
-    if (!answer) return answer.error();
-    return kept(record::to_stop(*answer));
+    VBD_TRY_ASSIGN(const auto answer, answer_to(record::process_request("stop", process)));
+    return kept(record::to_stop(answer));
   }
   Result<void> finish() override {
     if (first_failure_) return *first_failure_;
@@ -123,9 +120,8 @@ std::unique_ptr<Runner> make_recording_runner(std::unique_ptr<Runner> inner, std
 }
 
 Result<std::unique_ptr<PlaybackRunner>> make_playback_runner(const std::string &record) {
-  auto exchanges = record::parse(record);
-  if (!exchanges) return exchanges.error();
-  return std::unique_ptr<PlaybackRunner>(std::make_unique<RecordPlayer>(std::move(*exchanges)));
+  VBD_TRY_ASSIGN(auto exchanges, record::parse(record));
+  return std::unique_ptr<PlaybackRunner>(std::make_unique<RecordPlayer>(std::move(exchanges)));
 }
 
 }  // namespace vbd::sys

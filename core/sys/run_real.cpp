@@ -146,12 +146,10 @@ std::string end_of_log(const Helper &helper) {
 
 Result<void> open_log_of(const RunSpec &spec, Helper &helper) {
   if (spec.log_path.empty()) return {};
-  auto log = open_log(spec.log_path);
-  if (!log) return log.error();
-  helper.log = std::move(*log);
-  const auto info = file_info(helper.log.get());
-  if (!info) return info.error();
-  helper.log_start = info->size;
+  VBD_TRY_ASSIGN(auto log, open_log(spec.log_path));
+  helper.log = std::move(log);
+  VBD_TRY_ASSIGN(const auto info, file_info(helper.log.get()));
+  helper.log_start = info.size;
   return {};
 }
 
@@ -175,7 +173,7 @@ void equip(ChildPlan &plan, const RunSpec &spec, const Helper &helper, int input
 
 Result<Helper> start(const RunSpec &spec, const std::string &program) {
   Helper helper;
-  if (auto logged = open_log_of(spec, helper); !logged) return logged.error();
+  VBD_TRY(open_log_of(spec, helper));
   Result<Fd> input = stdin_of(spec.input);
   Result<Pipe> output = make_pipe(), errors = make_pipe(), report = make_pipe(), lifeline = make_pipe();
   if (!input) return input.error();
@@ -226,10 +224,9 @@ class RealRunner : public Runner {
  public:
   Result<RunResult> run(const RunSpec &spec) override {
     if (spec.argv.empty()) return Error{kHelperMissing, "an empty command names no program"};
-    const auto program = find_program(spec.argv[0]);
-    if (!program) return program.error();
+    VBD_TRY_ASSIGN(const auto program, find_program(spec.argv[0]));
     if (log::enabled(log::Level::debug)) log::debug("run " + text::join(spec.argv, " "));
-    Result<Helper> helper = start(spec, *program);
+    Result<Helper> helper = start(spec, program);
     if (!helper) return helper.error();
     const bool forever = spec.timeout.count() == 0;
     const Wait wait =

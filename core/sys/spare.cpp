@@ -79,8 +79,8 @@ Result<Spare> open_spare(int directory, bool create) {
       spare.fd.reset(::openat(directory, spare_name().c_str(), kFlags | O_CREAT | O_EXCL, 0600));
     if (!spare.fd && errno == EEXIST) continue;
     if (!spare.fd) return spare_error("open", errno);
-    if (auto locked = lock_whole(spare.fd.get()); !locked) return locked.error();
-    if (auto seen = spare.look(); !seen) return seen.error();
+    VBD_TRY(lock_whole(spare.fd.get()));
+    VBD_TRY(spare.look());
     if (!still_named(directory, spare.st)) continue;
     if (!S_ISREG(spare.st.st_mode) || spare.st.st_nlink != 1 || spare.st.st_uid != ::geteuid())
       return Error(kNotRegular, text::cat(kSpareFile, ": is not a file that vbdkit made"));
@@ -109,7 +109,7 @@ Result<void> grow(Spare &spare, std::size_t wanted) {
   auto grown = write_at(spare.fd.get(), filler, has);
   if (grown) grown = sync_fd(spare.fd.get());
   if (!grown) (void)::ftruncate(spare.fd.get(), spare.st.st_size);
-  if (auto seen = spare.look(); !seen) return seen;
+  VBD_TRY(spare.look());
   return grown;
 }
 
@@ -127,14 +127,13 @@ Result<void> change_names(int directory, const std::string &name) {
 
 Result<void> replace_with_spare(int directory, const std::string &name, std::string_view content,
                                 std::uint32_t mode) {
-  if (auto there = file_info_at(directory, name); !there) return there.error();
-  auto spare = open_spare(directory, false);
-  if (!spare) return spare.error();
-  const int fd = spare->fd.get();
-  if (auto written = write_at(fd, content, 0); !written) return written;
+  VBD_TRY(file_info_at(directory, name));
+  VBD_TRY_ASSIGN(auto spare, open_spare(directory, false));
+  const int fd = spare.fd.get();
+  VBD_TRY(write_at(fd, content, 0));
   if (::ftruncate(fd, static_cast<off_t>(content.size())) != 0) return spare_error("shorten", errno);
   if (::fchmod(fd, static_cast<mode_t>(mode)) != 0) return spare_error("change the mode of", errno);
-  if (auto synced = sync_fd(fd); !synced) return synced;
+  VBD_TRY(sync_fd(fd));
   return change_names(directory, name);
 }
 
@@ -162,9 +161,8 @@ bool is_spare(std::string_view name) {
 }
 
 Result<void> drop_spares(int directory) {
-  auto names = list_dir(directory);
-  if (!names) return names.error();
-  for (const std::string &name : *names) {
+  VBD_TRY_ASSIGN(auto names, list_dir(directory));
+  for (const std::string &name : names) {
     if (!is_spare(name)) continue;
     if (auto gone = unlink_at(directory, name); !gone) return gone;
   }
@@ -182,12 +180,11 @@ Result<std::string> read_record_at(int directory, const std::string &name, std::
 
 Result<void> keep_spare(int directory, std::size_t bytes) {
   const std::size_t wanted = std::max(kUsual, round_up(bytes) + kBlock);
-  auto spare = open_spare(directory, true);
-  if (!spare) return spare.error();
-  if (static_cast<std::size_t>(spare->st.st_size) >= wanted) return {};
-  const auto grown = grow(*spare, wanted);
-  if (grown || spare->room() >= bytes) return {};
-  if (spare->st.st_size == 0) (void)unlink_at(directory, spare_name());
+  VBD_TRY_ASSIGN(auto spare, open_spare(directory, true));
+  if (static_cast<std::size_t>(spare.st.st_size) >= wanted) return {};
+  const auto grown = grow(spare, wanted);
+  if (grown || spare.room() >= bytes) return {};
+  if (spare.st.st_size == 0) (void)unlink_at(directory, spare_name());
   return grown;
 }
 

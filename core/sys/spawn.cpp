@@ -29,10 +29,9 @@ using std::chrono::milliseconds;
 /// not a service, for only then do the descriptors and the process id stay ours. Root's alone: others may not
 /// ask the system's manager.
 Result<std::vector<std::string>> words_of(const SpawnSpec &spec) {
-  const auto program = find_program(spec.argv[0]);
-  if (!program) return program.error();
+  VBD_TRY_ASSIGN(const auto program, find_program(spec.argv[0]));
   std::vector<std::string> words = spec.argv;
-  words[0] = *program;
+  words[0] = program;
   const bool booted = ::access("/run/systemd/system", F_OK) == 0;
   if (spec.unit.empty() || !booted || ::geteuid() != 0) return words;
   const auto wrapper = find_program("systemd-run");
@@ -124,22 +123,20 @@ Result<Fd> open_log(const std::string &path) {
 
 Result<Process> spawn_process(const SpawnSpec &spec) {
   if (spec.argv.empty()) return Error{kHelperMissing, "an empty command names no program"};
-  const auto words = words_of(spec);
-  if (!words) return words.error();
+  VBD_TRY_ASSIGN(const auto words, words_of(spec));
   const Fd null(::open("/dev/null", O_RDONLY | O_CLOEXEC));
   if (!null) return errno_error("open /dev/null", errno);
   const Result<Fd> log = open_log(spec.log_path);
   if (!log) return log.error();
-  ChildPlan plan((*words)[0], *words);
+  ChildPlan plan(words[0], words);
   plan.map(null.get(), 0);
   plan.map(log->get(), 1);
   plan.map(log->get(), 2);
   for (const FdMap &map : spec.fds) plan.map(map.parent_fd, map.child_fd);
-  const auto pid = fork_daemon(plan, (*words)[0]);
-  if (!pid) return pid.error();
+  VBD_TRY_ASSIGN(const auto pid, fork_daemon(plan, words[0]));
   Process process;
-  process.pid = *pid;
-  if (const auto state = process_state(*pid)) process.start_time = state->start_time;
+  process.pid = pid;
+  if (const auto state = process_state(pid)) process.start_time = state->start_time;
   return process;
 }
 

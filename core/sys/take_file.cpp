@@ -29,7 +29,7 @@ Result<void> move_file_at(int from_directory, const std::string &from, int to_di
   if (failed != 0) {
     return errno_error(text::cat("move ", text::printable(from), " to ", text::printable(to)), failed);
   }
-  if (auto synced = sync_fd(to_directory); !synced) return synced;
+  VBD_TRY(sync_fd(to_directory));
   return sync_fd(from_directory);
 }
 

@@ -130,7 +130,7 @@ Result<TempFile> TempFile::create(int directory, const std::string &name, const 
       temp.temp_name_.clear();
       continue;
     }
-    if (auto given = give_away(temp.fd_.get(), ownership); !given) return given.error();
+    VBD_TRY(give_away(temp.fd_.get(), ownership));
     return temp;
   }
   return errno_error(what, EEXIST);
@@ -154,7 +154,7 @@ Result<Fd> TempFile::publish_new(bool sync) && {
 }
 
 Result<void> TempFile::publish_replacing() && {
-  if (auto synced = sync_fd(fd_.get()); !synced) return synced;
+  VBD_TRY(sync_fd(fd_.get()));
   if (calls().renameat2(directory_.get(), temp_name_.c_str(), directory_.get(), name_.c_str(), 0) != 0)
     return errno_error(text::cat("replace ", text::printable(name_)), errno);
   temp_name_.clear();

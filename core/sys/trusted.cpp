@@ -85,7 +85,7 @@ class Walk {
   /// To the directory `path`; with `make` a missing one is made with that mode.
   Result<void> to_directory(const std::string &path, std::optional<std::uint32_t> make = std::nullopt) {
     make_ = make;
-    if (auto begun = begin(path); !begun) return begun;
+    VBD_TRY(begin(path));
     while (!todo_.empty()) {
       if (auto done = step(); !done) return done;
     }
@@ -94,18 +94,17 @@ class Walk {
 
   /// To the directory that holds the file, whose own name is last() then: what links at the end lead to.
   Result<void> to_parent(const std::string &path) {
-    if (auto begun = begin(path); !begun) return begun;
+    VBD_TRY(begin(path));
     for (;;) {
       while (todo_.size() > 1) {
         if (auto done = step(); !done) return done;
       }
       if (todo_.empty() || !subject_.words.follow_links) return {};
-      const auto component = open_component(at_.get(), todo_.back(), shown(todo_.back()));
-      if (!component) return component.error();
-      const auto info = file_info(component->get());
+      VBD_TRY_ASSIGN(const auto component, open_component(at_.get(), todo_.back(), shown(todo_.back())));
+      const auto info = file_info(component.get());
       if (!info) return info.error().at(text::printable(shown(todo_.back())));
       if (!info->is_link()) return {};
-      if (auto followed = follow(component->get(), *info); !followed) return followed;
+      if (auto followed = follow(component.get(), *info); !followed) return followed;
     }
   }
 
@@ -123,10 +122,9 @@ class Walk {
   }
 
   Result<void> restart() {
-    auto root = open_root();
-    if (!root) return root.error();
+    VBD_TRY_ASSIGN(auto root, open_root());
     here_ = "/";
-    return arrive(std::move(*root));
+    return arrive(std::move(root));
   }
 
   void push(const std::string &path) {
@@ -157,9 +155,8 @@ class Walk {
   }
 
   Result<Fd> make(const std::string &name, const std::string &path) {
-    const auto parent = readable(at_, here_);
-    if (!parent) return parent.error();
-    auto made = make_dir_at(parent->get(), name, *make_);
+    VBD_TRY_ASSIGN(const auto parent, readable(at_, here_));
+    auto made = make_dir_at(parent.get(), name, *make_);
     if (!made && !made.error().is(kExists)) return made.error().at(text::printable(path));
     return open_component(at_.get(), name, path);
   }
@@ -208,11 +205,10 @@ class Walk {
 /// trusted by now, can replace it in between.
 Result<Fd> open_checked(const Subject &subject, int directory, const std::string &name,
                         const std::string &shown) {
-  const auto component = open_component(directory, name, shown);
-  if (!component) return component.error();
-  const auto info = file_info(component->get());
+  VBD_TRY_ASSIGN(const auto component, open_component(directory, name, shown));
+  const auto info = file_info(component.get());
   if (!info) return info.error().at(text::printable(shown));
-  if (auto good = subject.check_file(component->get(), *info, shown); !good) return good.error();
+  VBD_TRY(subject.check_file(component.get(), *info, shown));
   return open_for_reading(directory, name, shown);
 }
 
@@ -237,9 +233,9 @@ Result<void> check_path(const Subject &subject) {
 Result<Fd> walk_directory(const std::string &path, std::optional<std::uint32_t> make,
                           const TrustWords &words) {
   const Subject subject{path, words};
-  if (auto good = check_path(subject); !good) return good.error();
+  VBD_TRY(check_path(subject));
   Walk walk(subject);
-  if (auto done = walk.to_directory(path, make); !done) return done.error();
+  VBD_TRY(walk.to_directory(path, make));
   return readable(walk.at(), path);
 }
 
@@ -247,9 +243,9 @@ Result<Fd> walk_directory(const std::string &path, std::optional<std::uint32_t> 
 
 Result<Fd> open_trusted_file(const std::string &path, const TrustWords &words) {
   const Subject subject{path, words};
-  if (auto good = check_path(subject); !good) return good.error();
+  VBD_TRY(check_path(subject));
   Walk walk(subject);
-  if (auto done = walk.to_parent(path); !done) return done.error();
+  VBD_TRY(walk.to_parent(path));
   const std::string name = walk.last();
   return open_checked(subject, walk.at().get(), name, name == "." ? walk.here() : walk.shown(name));
 }
@@ -276,7 +272,7 @@ Result<Fd> open_trusted_at(int directory, const std::string &name, const std::st
   if (!file) return file;
   const auto info = file_info(file->get());
   if (!info) return info.error().at(text::printable(shown));
-  if (auto good = subject.check_file(file->get(), *info, shown); !good) return good.error();
+  VBD_TRY(subject.check_file(file->get(), *info, shown));
   return file;
 }
 
@@ -289,7 +285,7 @@ Result<Fd> open_trusted_directory_at(int directory, const std::string &name, con
                                      const TrustWords &words) {
   auto opened = open_directory_at(directory, name, shown);
   if (!opened) return opened;
-  if (auto good = Subject{shown, words}.check_writers(opened->get(), shown); !good) return good.error();
+  VBD_TRY(Subject{shown, words}.check_writers(opened->get(), shown));
   return opened;
 }
 

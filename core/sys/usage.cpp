@@ -123,24 +123,21 @@ Result<std::uint64_t> node_size(const std::string &node) {
 }
 
 Result<std::vector<Mount>> mounts_of_node(const std::string &node) {
-  const auto block = block_node(node);
-  if (!block) return block.error();
-  const auto entries = read_mountinfo();
-  if (!entries) return entries.error();
+  VBD_TRY_ASSIGN(const auto block, block_node(node));
+  VBD_TRY_ASSIGN(const auto entries, read_mountinfo());
   std::vector<Mount> mounts;
-  for (const MountEntry &entry : *entries) {
+  for (const MountEntry &entry : entries) {
     const bool same =
-        block->has(entry.device) || (source_tells(entry) && block->has(special_number(entry.source)));
+        block.has(entry.device) || (source_tells(entry) && block.has(special_number(entry.source)));
     if (same) mounts.push_back({entry.source, entry.target, entry.type, entry.options});
   }
   return mounts;
 }
 
 Result<std::vector<std::string>> holders_of_node(const std::string &node) {
-  const auto block = block_node(node);
-  if (!block) return block.error();
+  VBD_TRY_ASSIGN(const auto block, block_node(node));
   std::vector<std::string> holders;
-  for (const std::string &directory : block->sysfs_dirs) {
+  for (const std::string &directory : block.sysfs_dirs) {
     for (std::string &name : names_in(directory + "/holders")) holders.push_back(std::move(name));
   }
   const auto swaps = read_file("/proc/swaps", 1u << 20);
@@ -148,7 +145,7 @@ Result<std::vector<std::string>> holders_of_node(const std::string &node) {
   for (const std::string &line : text::split(*swaps, '\n')) {
     const std::string path = line.substr(0, line.find_first_of(" \t"));
     const dev_t device = path.starts_with('/') ? special_number(path) : 0;
-    if (device != 0 && block->has(device)) holders.emplace_back("swap");
+    if (device != 0 && block.has(device)) holders.emplace_back("swap");
   }
   return holders;
 }
@@ -172,12 +169,11 @@ Result<Usage> find_usage(const FileId &file) {
 }
 
 Result<Usage> find_node_usage(const std::string &node) {
-  const auto block = block_node(node);
-  if (!block) return block.error();
+  VBD_TRY_ASSIGN(const auto block, block_node(node));
   struct stat st {};
   if (::stat(node.c_str(), &st) != 0) return errno_error(text::cat("stat ", text::printable(node)), errno);
   Usage usage = usage_with_loops({st.st_dev, st.st_ino});
-  collect_processes(usage, [&](const OpenFile &open) { return open.block && block->has(open.special); });
+  collect_processes(usage, [&](const OpenFile &open) { return open.block && block.has(open.special); });
   return usage;
 }
 

@@ -116,9 +116,8 @@ Result<Content> read_content(const Reader &in, const std::string &key) {
 }
 
 Result<Constant> read_constant(const Reader &in, const std::string &key, PluginKind kind) {
-  auto text = in.required("vbdkit", key);
-  if (!text) return text.error();
-  auto constant = Constant::parse(*text, kind);
+  VBD_TRY_ASSIGN(auto text, in.required("vbdkit", key));
+  auto constant = Constant::parse(text, kind);
   if (!constant) return in.bad("vbdkit", key, constant.error().message());
   return constant;
 }
@@ -148,26 +147,22 @@ bool is_digest(const std::string &text) {
 
 Result<OwnDisk> read_own_disk(const Reader &in, std::size_t index) {
   const std::string prefix = cat("disk", index, "_");
-  auto driver = read_constant(in, prefix + "driver", PluginKind::driver);
-  if (!driver) return driver.error();
-  auto filetype = read_constant(in, prefix + "filetype", PluginKind::filetype);
-  if (!filetype) return filetype.error();
-  auto content = read_content(in, prefix + "content");
-  if (!content) return content.error();
-  const auto size = in.number("vbdkit", prefix + "bytes", kSectorSize, kMaxImageSize);
-  if (!size) return size.error();
-  if (*size % kSectorSize != 0) return in.bad("vbdkit", prefix + "bytes", "expected a multiple of 512");
+  VBD_TRY_ASSIGN(auto driver, read_constant(in, prefix + "driver", PluginKind::driver));
+  VBD_TRY_ASSIGN(auto filetype, read_constant(in, prefix + "filetype", PluginKind::filetype));
+  VBD_TRY_ASSIGN(auto content, read_content(in, prefix + "content"));
+  VBD_TRY_ASSIGN(const auto size, in.number("vbdkit", prefix + "bytes", kSectorSize, kMaxImageSize));
+  if (size % kSectorSize != 0) return in.bad("vbdkit", prefix + "bytes", "expected a multiple of 512");
   const auto length = in.number("vbdkit", prefix + "length", 0, kMaxImageSize);
   if (!length) return length.error();
-  if (*content == Content::raw && *length != *size)
-    return in.bad("vbdkit", prefix + "length", cat("expected ", *size, ", the disk's bytes"));
-  OwnDisk disk{*driver, *filetype, {}, {}, DiskMode::rw, *size, {}, {}, *content, *length, {}, *filetype};
+  if (content == Content::raw && *length != size)
+    return in.bad("vbdkit", prefix + "length", cat("expected ", size, ", the disk's bytes"));
+  OwnDisk disk{driver, filetype, {}, {}, DiskMode::rw, size, {}, {}, content, *length, {}, filetype};
   if (in.has("vbdkit", prefix + "image_filetype")) {
     auto image = read_constant(in, prefix + "image_filetype", PluginKind::filetype);
     if (!image) return image.error();
     disk.image_filetype = *std::move(image);
   }
-  if (auto read = read_places(in, prefix, disk); !read) return read.error();
+  VBD_TRY(read_places(in, prefix, disk));
   disk.digest = in.text("vbdkit", prefix + "digest");
   if (!is_digest(disk.digest)) return in.bad("vbdkit", prefix + "digest", "expected 64 hex digits");
   return disk;
@@ -180,9 +175,8 @@ Result<std::vector<ExportedDisk>> read_disks(const Reader &in, bool ours) {
   for (std::size_t i = 0; i < most && in.has("instance", cat("disk", i, "_size")); ++i) {
     const std::string prefix = cat("disk", i, "_");
     ExportedDisk disk;
-    const auto mib = in.number("instance", prefix + "size", 1, kMostMib);
-    if (!mib) return mib.error();
-    disk.mib = *mib;
+    VBD_TRY_ASSIGN(const auto mib, in.number("instance", prefix + "size", 1, kMostMib));
+    disk.mib = mib;
     disk.name = in.text("instance", prefix + "name");
     if (in.has("instance", prefix + "dump")) {
       auto dump = file_name(in, "instance", prefix + "dump");
@@ -230,9 +224,8 @@ Result<void> read_head(const Reader &in, Description &out) {
   const auto version = in.number("export", "version", 0, UINT32_MAX);
   if (!version) return version.error();
   if (*version != 0) return in.bad("export", "version", cat(*version, " is not known, only 0 is"));
-  const auto timestamp = in.number("export", "timestamp", 0, std::uint64_t{1} << 40, 0);
-  if (!timestamp) return timestamp.error();
-  out.timestamp = *timestamp;
+  VBD_TRY_ASSIGN(const auto timestamp, in.number("export", "timestamp", 0, std::uint64_t{1} << 40, 0));
+  out.timestamp = timestamp;
   out.source = in.text("export", "source");
   out.os = in.text("export", "os");
   auto name = in.required("instance", "name");
@@ -251,22 +244,20 @@ Result<void> read_sizes(const Reader &in, Description &out) {
   auto memory = get("maxmem");
   if (memory && *memory == 0) memory = get("memory");
   if (!memory) return memory.error();
-  const auto vcpus = get("vcpus");
-  if (!vcpus) return vcpus.error();
+  VBD_TRY_ASSIGN(const auto vcpus, get("vcpus"));
   out.memory = *memory;
-  out.vcpus = *vcpus;
+  out.vcpus = vcpus;
   return {};
 }
 
 }  // namespace
 
 Result<Description> parse_description(std::string_view text, const std::string &file) {
-  const auto ini = Ini::parse(text, file);
-  if (!ini) return ini.error();
-  const Reader in(*ini, file);
+  VBD_TRY_ASSIGN(const auto ini, Ini::parse(text, file));
+  const Reader in(ini, file);
   Description out;
-  if (auto read = read_head(in, out); !read) return read.error();
-  if (auto read = read_sizes(in, out); !read) return read.error();
+  VBD_TRY(read_head(in, out));
+  VBD_TRY(read_sizes(in, out));
   out.ours = in.has("vbdkit");
   if (out.ours) {
     if (auto read = read_own(in, out); !read) return read.error();

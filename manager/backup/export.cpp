@@ -25,7 +25,7 @@ using text::cat;
 constexpr std::uint64_t kMiB = 1u << 20;
 
 Result<void> check_words(const Manager &manager, const ExportSpec &spec) {
-  if (auto good = check_instance_name(spec.name); !good) return good;
+  VBD_TRY(check_instance_name(spec.name));
   if (!spec.node.empty() && spec.node != manager.settings.node) {
     return Error(instance::kOtherNode,
                  cat("-n ", text::printable(spec.node), ": this is ", manager.settings.node,
@@ -40,7 +40,7 @@ Result<void> check_state(const Manager &manager, const InstanceRecord &record, c
     return Error(kNoDisks, cat("instance ", record.name, ": has no disk, and nothing to export"),
                  cat("what is known of it is in ", record.directory, "/", instance::kInstanceFile));
   }
-  if (auto unleased = instance::check_unleased(manager, record); !unleased) return unleased;
+  VBD_TRY(instance::check_unleased(manager, record));
   if (spec.live) return {};
   auto down = instance::check_down(manager, record);
   if (down || !down.error().is(instance::kRunning)) return down;
@@ -53,11 +53,10 @@ Result<std::optional<os::Definition>> definition_of(const Manager &manager, cons
                                                     const ExportSpec &spec) {
   const auto jobs = plan_jobs(record, spec);
   if (jobs.empty() || jobs.front().content != Content::script) return std::optional<os::Definition>{};
-  auto name = os::parse_os_name(record.os);
-  if (!name) return name.error();
-  auto definition = os::find_definition(manager.settings, name->name);
+  VBD_TRY_ASSIGN(auto name, os::parse_os_name(record.os));
+  auto definition = os::find_definition(manager.settings, name.name);
   if (definition) {
-    if (auto good = os::check_variant(*definition, *name); !good) definition = good.error();
+    if (auto good = os::check_variant(*definition, name); !good) definition = good.error();
   }
   if (definition) return std::optional(*std::move(definition));
   const std::string hint = definition.error().hint();
@@ -139,14 +138,12 @@ Result<void> write_by_scripts(const Manager &manager, const os::Definition &defi
                               const NewExport &made, const Watch &watch, std::vector<Job> &jobs) {
   OperationRecord operation{"export", sys::now_rfc3339(), {}, false};
   operation.details[instance::kScriptDetail] = "export";
-  if (auto begun = instance::begin_operation(manager, work, std::move(operation)); !begun) return begun;
+  VBD_TRY(instance::begin_operation(manager, work, std::move(operation)));
   auto done = instance::run_on_disks(
       manager, work.site, work.record, [&](const os::Call &call, const os::Guest &guest) -> Result<void> {
-        auto dumps = ScriptDumps::begin(call, definition, guest);
-        if (!dumps) return dumps.error();
+        VBD_TRY_ASSIGN(auto dumps, ScriptDumps::begin(call, definition, guest));
         return in_parallel(jobs.size(), watch, [&](std::size_t i, const Watch &part) {
-          auto written =
-              write_filled(made, jobs[i], [&](Sink &sink) { return (*dumps)->save(i, sink, part); });
+          auto written = write_filled(made, jobs[i], [&](Sink &sink) { return dumps->save(i, sink, part); });
           return at_unless_script(written, cat(made.path(), "/", jobs[i].dump));
         });
       });
@@ -159,21 +156,18 @@ Result<Description> write_export(const Manager &manager, const ExportSpec &spec,
                                  const Watch &watch) {
   auto jobs = plan_jobs(work.record, spec);
   const auto open = [&] { return open_images(manager, work.record, spec, definition, jobs); };
-  if (auto opened = spec.live ? instance::hold_guest(manager, work, open) : open(); !opened)
-    return opened.error();
+  VBD_TRY(spec.live ? instance::hold_guest(manager, work, open) : open());
   // What is open does not change any more: a running instance is free to be stopped, or to be moved.
   if (spec.live && !definition) work.site.lock.reset();
-  auto made = NewExport::begin(manager.settings, spec.name);
-  if (!made) return made.error();
-  auto done = definition ? write_by_scripts(manager, *definition, work, *made, watch, jobs)
+  VBD_TRY_ASSIGN(auto made, NewExport::begin(manager.settings, spec.name));
+  auto done = definition ? write_by_scripts(manager, *definition, work, made, watch, jobs)
                          : in_parallel(jobs.size(), watch, [&](std::size_t i, const Watch &part) {
-                             return write_dump(manager, *made, part, jobs[i]);
+                             return write_dump(manager, made, part, jobs[i]);
                            });
-  if (!done) return definition ? done.error() : done.error().at(made->path());
+  if (!done) return definition ? done.error() : done.error().at(made.path());
   Description description = describe_export(manager, work.record, spec, jobs);
-  auto text = write_description(description);
-  if (!text) return text.error();
-  if (auto published = made->publish(*text); !published) return published.error();
+  VBD_TRY_ASSIGN(auto text, write_description(description));
+  VBD_TRY(made.publish(text));
   return description;
 }
 
@@ -185,13 +179,11 @@ void end_failed(const Manager &manager, instance::Work &work) {
 }
 
 Result<Description> do_export(const Manager &manager, const ExportSpec &spec, const Watch &watch) {
-  auto work = instance::open_work(manager, spec.name);
-  if (!work) return work.error();
-  if (auto good = check_state(manager, work->record, spec); !good) return good.error();
-  auto definition = definition_of(manager, work->record, spec);
-  if (!definition) return definition.error();
-  auto done = write_export(manager, spec, *definition, *work, watch);
-  if (!done) end_failed(manager, *work);
+  VBD_TRY_ASSIGN(auto work, instance::open_work(manager, spec.name));
+  VBD_TRY(check_state(manager, work.record, spec));
+  VBD_TRY_ASSIGN(auto definition, definition_of(manager, work.record, spec));
+  auto done = write_export(manager, spec, definition, work, watch);
+  if (!done) end_failed(manager, work);
   return done;
 }
 
@@ -199,18 +191,15 @@ Result<Description> do_export(const Manager &manager, const ExportSpec &spec, co
 
 Result<Exported> export_instance(const Manager &manager, const ExportSpec &spec, bool dry_run,
                                  const Watch &watch) {
-  if (auto good = check_words(manager, spec); !good) return good.error();
-  auto entry = instance::find_settled(manager, spec.name, dry_run);
-  if (!entry) return entry.error();
-  if (auto good = check_state(manager, entry->record, spec); !good) return good.error();
-  auto definition = definition_of(manager, entry->record, spec);
-  if (!definition) return definition.error();
-  auto jobs = plan_jobs(entry->record, spec);
-  if (auto opened = open_images(manager, entry->record, spec, *definition, jobs); !opened)
-    return opened.error();
+  VBD_TRY(check_words(manager, spec));
+  VBD_TRY_ASSIGN(auto entry, instance::find_settled(manager, spec.name, dry_run));
+  VBD_TRY(check_state(manager, entry.record, spec));
+  VBD_TRY_ASSIGN(auto definition, definition_of(manager, entry.record, spec));
+  auto jobs = plan_jobs(entry.record, spec);
+  VBD_TRY(open_images(manager, entry.record, spec, definition, jobs));
   Exported out;
   out.path = cat(manager.settings.export_dir, "/", spec.name);
-  out.plan = describe(manager, entry->record, spec, jobs);
+  out.plan = describe(manager, entry.record, spec, jobs);
   if (dry_run) return out;
   jobs.clear();
   auto done = do_export(manager, spec, watch);
@@ -221,16 +210,14 @@ Result<Exported> export_instance(const Manager &manager, const ExportSpec &spec,
 }
 
 Result<Plan> remove(const Manager &manager, const std::string &name, bool dry_run) {
-  if (auto good = check_instance_name(name); !good) return good.error();
-  auto found = open_export(manager.settings, name);
-  if (!found) return found.error();
-  auto files = files_of(*found);
-  if (!files) return files.error();
+  VBD_TRY(check_instance_name(name));
+  VBD_TRY_ASSIGN(auto found, open_export(manager.settings, name));
+  VBD_TRY_ASSIGN(auto files, files_of(found));
   Plan plan;
-  for (const auto &file : *files) plan.push_back(cat("delete ", found->path, "/", file));
+  for (const auto &file : files) plan.push_back(cat("delete ", found.path, "/", file));
   if (dry_run) return plan;
   auto done = remove_export(manager.settings, name);
-  log::audit(cat("backup remove ", name, " in ", found->path), done ? "done" : done.error().message());
+  log::audit(cat("backup remove ", name, " in ", found.path), done ? "done" : done.error().message());
   if (!done) return done.error();
   return plan;
 }

@@ -35,9 +35,9 @@ Result<sys::Fd> snapshot_of(const Manager &manager, int image, const InstanceRec
   const Error cannot(kCannotSnapshot,
                      cat(job.path, ": in use, and its filesystem can't make a snapshot of a file"),
                      "stop the instance first; xfs and btrfs share blocks of files (reflink)");
-  auto directory = sys::open_dir_below(record.directory, sys::resolve_allowed(manager.settings.allowed_dirs));
-  if (!directory) return directory.error();
-  auto snapshot = sys::open_nameless(directory->get());
+  VBD_TRY_ASSIGN(auto directory,
+                 sys::open_dir_below(record.directory, sys::resolve_allowed(manager.settings.allowed_dirs)));
+  auto snapshot = sys::open_nameless(directory.get());
   if (!snapshot) return snapshot.error().at(record.directory);
   if (!*snapshot) return cannot;
   auto cloned = sys::clone_whole(image, snapshot->get());
@@ -55,18 +55,16 @@ Result<sys::Fd> open_source(const Manager &manager, const InstanceRecord &record
       sys::open_image_below(job.path, sys::resolve_allowed(manager.settings.allowed_dirs), sys::Access::read);
   if (!file) return file;
   if (!unused) return snapshot_of(manager, file->get(), record, job);
-  if (auto locked = sys::lock_image(file->get(), sys::ImageLockMode::stable, job.path); !locked)
-    return locked.error();
+  VBD_TRY(sys::lock_image(file->get(), sys::ImageLockMode::stable, job.path));
   return file;
 }
 
 /// Blocks are shared where the filesystem can; then the file is only read, for its digest.
 Result<Moved> move_file(const Job &job, int to, const Watch &watch) {
-  auto cloned = sys::clone_whole(job.image->fd(), to);
-  if (!cloned) return cloned.error();
-  auto source = file_source(*cloned ? to : job.image->fd());  // the digest is of what is kept
+  VBD_TRY_ASSIGN(auto cloned, sys::clone_whole(job.image->fd(), to));
+  auto source = file_source(cloned ? to : job.image->fd());  // the digest is of what is kept
   if (!source) return source.error();
-  const auto sink = *cloned ? no_sink() : file_sink(to);
+  const auto sink = cloned ? no_sink() : file_sink(to);
   return transfer(**source, *sink, watch);
 }
 
@@ -74,14 +72,11 @@ Result<Moved> move_file(const Job &job, int to, const Watch &watch) {
 Result<Moved> convert(const Manager &manager, const NewExport &made, const Watch &watch, const Job &job) {
   const std::string path = cat(made.path(), "/", job.dump);
   const image::CopySpec spec{{job.filetype, {}, job.disk->size, true, {}}, false};
-  auto copied = image::copy(manager.registry, *job.image, made.directory(), job.dump, path, spec, watch);
-  if (!copied) return copied.error();
-  auto file = sys::open_regular_at(made.directory(), job.dump, path, sys::Access::read);
-  if (!file) return file.error();
-  auto source = file_source(file->get());
-  if (!source) return source.error();
+  VBD_TRY(image::copy(manager.registry, *job.image, made.directory(), job.dump, path, spec, watch));
+  VBD_TRY_ASSIGN(auto file, sys::open_regular_at(made.directory(), job.dump, path, sys::Access::read));
+  VBD_TRY_ASSIGN(auto source, file_source(file.get()));
   const auto sink = no_sink();
-  return transfer(**source, *sink, watch);
+  return transfer(*source, *sink, watch);
 }
 
 }  // namespace
@@ -121,12 +116,11 @@ std::string line_of(const Job &job, const std::string &directory, const std::str
 
 Result<void> open_image(const Manager &manager, const InstanceRecord &record, const ExportSpec &spec,
                         Job &job) {
-  auto file = open_source(manager, record, spec, job);
-  if (!file) return file.error();
-  auto image = image::OpenImage::open(manager.registry, manager.settings, job.disk->filetype,
-                                      std::move(*file), job.path);
+  VBD_TRY_ASSIGN(auto file, open_source(manager, record, spec, job));
+  auto image = image::OpenImage::open(manager.registry, manager.settings, job.disk->filetype, std::move(file),
+                                      job.path);
   if (!image) return image.error();
-  if (auto whole = image::check_recorded(record, job.path, (*image)->size()); !whole) return whole;
+  VBD_TRY(image::check_recorded(record, job.path, (*image)->size()));
   if ((*image)->size() != job.disk->size) {
     return Error(kDamaged,
                  cat(job.path, ": has ", (*image)->size(), " bytes, the catalog says ", job.disk->size),
@@ -140,12 +134,11 @@ namespace {
 
 /// The dump gets its name when `fill` has written all of it.
 Result<void> write_file(const NewExport &made, Job &job, const std::function<Result<Moved>(int fd)> &fill) {
-  auto file = sys::TempFile::create(made.directory(), job.dump);
-  if (!file) return file.error();
-  auto moved = fill(file->fd());
+  VBD_TRY_ASSIGN(auto file, sys::TempFile::create(made.directory(), job.dump));
+  auto moved = fill(file.fd());
   if (!moved) return moved.error();
   job.moved = *std::move(moved);
-  auto published = std::move(*file).publish_new();
+  auto published = std::move(file).publish_new();
   return published ? Result<void>() : published.error().at(job.dump);
 }
 

@@ -47,12 +47,10 @@ Result<sys::Fd> open_shelf(const config::Settings &settings, bool make) {
 
 /// A directory of plain files under a hidden name.
 Result<void> delete_hidden(int parent, const std::string &name) {
-  auto directory = sys::open_directory_at(parent, name, name);
-  if (!directory) return directory.error();
-  auto names = sys::list_dir(directory->get());
-  if (!names) return names.error();
-  for (const auto &file : *names) {
-    if (auto gone = sys::unlink_at(directory->get(), file); !gone) return gone;
+  VBD_TRY_ASSIGN(auto directory, sys::open_directory_at(parent, name, name));
+  VBD_TRY_ASSIGN(auto names, sys::list_dir(directory.get()));
+  for (const auto &file : names) {
+    if (auto gone = sys::unlink_at(directory.get(), file); !gone) return gone;
   }
   return sys::remove_dir_at(parent, name);
 }
@@ -147,7 +145,7 @@ Result<Export> open_export(const config::Settings &settings, const std::string &
     }
     found.directory = std::move(*directory);
   } else {
-    if (auto good = check_instance_name(word); !good) return good.error();
+    VBD_TRY(check_instance_name(word));
     auto shelf = open_shelf(settings, false);
     if (!shelf) return shelf.error().is(sys::kNotFound) ? no_export(settings, word) : shelf.error();
     found.path = cat(settings.export_dir, "/", word);
@@ -213,44 +211,39 @@ Result<std::vector<std::string>> files_of(const Export &found) {
 }
 
 Result<void> remove_export(const config::Settings &settings, const std::string &name) {
-  auto shelf = open_shelf(settings, false);
-  if (!shelf) return shelf.error();
-  auto lock = lock_shelf(shelf->get(), settings.export_dir);
-  if (!lock) return lock.error();
+  VBD_TRY_ASSIGN(auto shelf, open_shelf(settings, false));
+  VBD_TRY(lock_shelf(shelf.get(), settings.export_dir));
   auto found = open_export(settings, name);  // settling may have brought it back
   if (!found) return found.error();
-  if (auto files = files_of(*found); !files) return files.error();
+  VBD_TRY(files_of(*found));
   const std::string gone = hidden(name, kGone);
-  if (auto renamed = sys::rename_dir_at(shelf->get(), name, gone); !renamed) return renamed;
-  if (auto deleted = delete_hidden(shelf->get(), gone); !deleted) return deleted.error().at(found->path);
-  return sys::sync_fd(shelf->get());
+  VBD_TRY(sys::rename_dir_at(shelf.get(), name, gone));
+  if (auto deleted = delete_hidden(shelf.get(), gone); !deleted) return deleted.error().at(found->path);
+  return sys::sync_fd(shelf.get());
 }
 
 Result<NewExport> NewExport::begin(const config::Settings &settings, const std::string &name) {
   NewExport made;
-  auto shelf = open_shelf(settings, true);
-  if (!shelf) return shelf.error();
-  auto lock = lock_shelf(shelf->get(), settings.export_dir);
-  if (!lock) return lock.error();
+  VBD_TRY_ASSIGN(auto shelf, open_shelf(settings, true));
+  VBD_TRY(lock_shelf(shelf.get(), settings.export_dir));
   made.parent_path_ = settings.export_dir;
   const std::string temporary = hidden(name, kNew);
-  if (exists(shelf->get(), temporary)) {
+  if (exists(shelf.get(), temporary)) {
     return Error(sys::kLocked, cat("export ", name, ": another process is making one now, or left ",
                                    settings.export_dir, "/", temporary));
   }
-  if (auto done = sys::make_dir_at(shelf->get(), temporary, kDirectoryMode); !done) {
-    (void)sys::remove_dir_at(shelf->get(), temporary);
+  if (auto done = sys::make_dir_at(shelf.get(), temporary, kDirectoryMode); !done) {
+    (void)sys::remove_dir_at(shelf.get(), temporary);
     return done.error().at(settings.export_dir);
   }
   made.name_ = name;  // from here on the destructor removes it
   made.path_ = cat(settings.export_dir, "/", temporary);
-  made.parent_ = std::move(*shelf);
-  auto directory = sys::open_directory_at(made.parent_.get(), temporary, made.path_);
-  if (!directory) return directory.error();
-  made.directory_ = std::move(*directory);
-  auto inner = sys::OperationLock::acquire(made.directory_.get(), made.path_, std::chrono::milliseconds(0));
-  if (!inner) return inner.error();
-  made.lock_ = std::move(*inner);
+  made.parent_ = std::move(shelf);
+  VBD_TRY_ASSIGN(auto directory, sys::open_directory_at(made.parent_.get(), temporary, made.path_));
+  made.directory_ = std::move(directory);
+  VBD_TRY_ASSIGN(auto inner, sys::OperationLock::acquire(made.directory_.get(), made.path_,
+                                                         std::chrono::milliseconds(0)));
+  made.lock_ = std::move(inner);
   return made;
 }
 
@@ -269,9 +262,8 @@ Result<void> NewExport::take_name() {
       (void)sys::rename_dir_at(parent_.get(), name_, temporary);
     return named;
   }
-  auto exchanged = sys::exchange_at(parent_.get(), temporary, name_);
-  if (!exchanged) return exchanged.error();
-  if (*exchanged) {
+  VBD_TRY_ASSIGN(auto exchanged, sys::exchange_at(parent_.get(), temporary, name_));
+  if (exchanged) {
     auto synced = sys::sync_fd(parent_.get());
     if (!synced) (void)sys::exchange_at(parent_.get(), temporary, name_);
     return synced;
@@ -289,11 +281,9 @@ Result<void> NewExport::take_name() {
 Result<void> NewExport::publish(const std::string &description) {
   auto written = sys::create_file_at(directory_.get(), kDescriptionFile, description);
   if (!written) return written.error().at(path_);
-  auto lock = sys::OperationLock::acquire(parent_.get(), parent_path_, kPatience);
-  if (!lock) return lock.error();
-  if (auto gone = sys::unlink_at(directory_.get(), std::string(sys::OperationLock::kFileName)); !gone)
-    return gone;
-  if (auto synced = sys::sync_fd(directory_.get()); !synced) return synced;
+  VBD_TRY(sys::OperationLock::acquire(parent_.get(), parent_path_, kPatience));
+  VBD_TRY(sys::unlink_at(directory_.get(), std::string(sys::OperationLock::kFileName)));
+  VBD_TRY(sys::sync_fd(directory_.get()));
   if (auto named = take_name(); !named) return named.error().at(parent_path_);
   const sys::Fd parent = std::move(parent_);
   settle(parent.get(), parent_path_);  // the one whose place it took

@@ -39,10 +39,9 @@ class ImageSink final : public Sink {
     for (std::size_t at = 0; at < length; at += kPiece) {
       const std::size_t size = std::min(kPiece, length - at);
       if (image::all_zero(encoded.data() + at, size)) continue;
-      auto written = call("write", [&](bool &thrown, vbd_error *error) {
+      VBD_TRY(call("write", [&](bool &thrown, vbd_error *error) {
         return plugin::call_out(thrown, ops_.write, image_, encoded.data() + at, size, offset + at, error);
-      });
-      if (!written) return written;
+      }));
     }
     return {};
   }
@@ -91,7 +90,7 @@ Result<std::unique_ptr<Sink>> image_sink(plugin::Plugin &plugin, int fd, const s
                  "import with another filetype: -t file:filetype=raw");
   }
   auto sink = std::make_unique<ImageSink>(plugin, fd, path);
-  if (auto opened = sink->open(); !opened) return opened.error();
+  VBD_TRY(sink->open());
   return std::unique_ptr<Sink>(std::move(sink));
 }
 

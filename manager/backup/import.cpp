@@ -49,20 +49,18 @@ bool is_flat(const plugin::Plugin &plugin) {
 Result<std::unique_ptr<image::OpenImage>> open_converted(const Manager &manager, const std::string &directory,
                                                          const Dump &dump) {
   const std::string path = cat(directory, "/", dump.name);
-  auto info = image::verify_declared(manager.registry, *dump.converted_from, dump.file.get(), path);
-  if (!info) return info.error();
+  VBD_TRY_ASSIGN(auto info,
+                 image::verify_declared(manager.registry, *dump.converted_from, dump.file.get(), path));
   if (manager.vetting.word != image::Vetting::Word::unchecked) {
     // It is only read, and is not ours to repair.
-    auto good = image::vet(manager.registry, manager.settings, *dump.converted_from, dump.file.get(), path,
-                           {image::Vetting::Word::check, true});
-    if (!good) return good.error();
+    VBD_TRY(image::vet(manager.registry, manager.settings, *dump.converted_from, dump.file.get(), path,
+                       {image::Vetting::Word::check, true}));
   }
-  if (!info->references.empty())
+  if (!info.references.empty())
     return Error(kDamaged, cat(dump.name, ": refers to another file, which is not in the export"));
-  auto file = sys::duplicate(dump.file.get());
-  if (!file) return file.error();
-  auto image = image::OpenImage::open(manager.registry, manager.settings, *dump.converted_from,
-                                      std::move(*file), path);
+  VBD_TRY_ASSIGN(auto file, sys::duplicate(dump.file.get()));
+  auto image =
+      image::OpenImage::open(manager.registry, manager.settings, *dump.converted_from, std::move(file), path);
   if (!image || (*image)->size() <= dump.size) return image;
   return Error(kDamaged,
                cat(dump.name, ": a disk of ", (*image)->size(), " bytes, more than the export says"));
@@ -72,12 +70,10 @@ Result<std::unique_ptr<image::OpenImage>> open_converted(const Manager &manager,
 /// filetype.
 Result<std::unique_ptr<image::OpenImage>> open_checked(const Manager &manager, const std::string &directory,
                                                        const Dump &dump, const Watch &watch) {
-  auto source = file_source(dump.file.get());
-  if (!source) return source.error();
+  VBD_TRY_ASSIGN(auto source, file_source(dump.file.get()));
   const auto nothing = no_sink();
-  auto moved = transfer(**source, *nothing, watch);
-  if (!moved) return moved.error();
-  if (auto good = check_digest(dump, *moved); !good) return good.error();
+  VBD_TRY_ASSIGN(auto moved, transfer(*source, *nothing, watch));
+  VBD_TRY(check_digest(dump, moved));
   return open_converted(manager, directory, dump);
 }
 
@@ -87,14 +83,12 @@ Result<void> fill_from(const config::Settings &settings, plugin::Plugin &plugin,
   auto file =
       sys::open_image_below(path, sys::resolve_allowed(settings.allowed_dirs), sys::Access::read_write);
   if (!file) return file.error();
-  if (auto locked = sys::lock_image(file->get(), sys::ImageLockMode::exclusive, path); !locked) return locked;
-  auto sink = is_flat(plugin) ? Result<std::unique_ptr<Sink>>(file_sink(file->get(), dump.size))
-                              : image_sink(plugin, file->get(), path);
-  if (!sink) return sink.error();
-  auto moved = transfer(source, **sink, watch);
-  if (!moved) return moved.error();
+  VBD_TRY(sys::lock_image(file->get(), sys::ImageLockMode::exclusive, path));
+  VBD_TRY_ASSIGN(auto sink, is_flat(plugin) ? Result<std::unique_ptr<Sink>>(file_sink(file->get(), dump.size))
+                                            : image_sink(plugin, file->get(), path));
+  VBD_TRY_ASSIGN(auto moved, transfer(source, *sink, watch));
   if (check) {
-    if (auto good = check_digest(dump, *moved); !good) return good;
+    if (auto good = check_digest(dump, moved); !good) return good;
   }
   return sys::sync_fd(file->get());
 }
@@ -102,9 +96,8 @@ Result<void> fill_from(const config::Settings &settings, plugin::Plugin &plugin,
 Result<void> fill_raw(const Manager &manager, plugin::Plugin &plugin, const ImportPlan &plan,
                       const std::string &path, const Dump &dump, const Watch &watch) {
   if (dump.converted_from) {
-    auto image = open_checked(manager, plan.source.path, dump, watch);
-    if (!image) return image.error();
-    const auto source = image_source(**image);
+    VBD_TRY_ASSIGN(auto image, open_checked(manager, plan.source.path, dump, watch));
+    const auto source = image_source(*image);
     return fill_from(manager.settings, plugin, path, *source, dump, false, watch);
   }
   Result<void> failed;
@@ -129,15 +122,14 @@ Result<void> fill_by_scripts(const Manager &manager, const instance::Site &site,
                              const ImportPlan &plan, const Watch &watch) {
   auto done = instance::run_on_disks(
       manager, site, record, [&](const os::Call &call, const os::Guest &guest) -> Result<void> {
-        auto dumps = ScriptDumps::begin(call, *plan.definition, guest);
-        if (!dumps) return dumps.error();
+        VBD_TRY_ASSIGN(auto dumps, ScriptDumps::begin(call, *plan.definition, guest));
         auto restored = in_parallel(plan.dumps.size(), watch, [&](std::size_t i, const Watch &part) {
           const Dump &dump = plan.dumps[i];
           if (dump.name.empty()) return Result<void>();
           Result<void> failed;
           const auto source = source_of(dump, failed);
           if (!source) return failed;
-          auto read = (*dumps)->restore(
+          auto read = dumps->restore(
               i, *source, [&dump](const Moved &moved) { return check_digest(dump, moved); }, part);
           return at_unless_script(read, plan.source.path);
         });
@@ -156,19 +148,15 @@ Result<void> fill_by_scripts(const Manager &manager, const instance::Site &site,
 Result<void> bring_image(const Manager &manager, const instance::Site &site, const InstanceRecord &record,
                          const Dump &dump, const Watch &watch) {
   const DiskRecord &disk = record.disks[dump.index];
-  auto ownership = config::image_ownership(manager.settings);
-  if (!ownership) return ownership.error();
-  auto file = sys::TempFile::create(site.directory.get(), disk.file, *ownership);
-  if (!file) return file.error();
-  auto cloned = sys::clone_whole(dump.file.get(), file->fd());
-  if (!cloned) return cloned.error();
-  auto source = file_source(*cloned ? file->fd() : dump.file.get());  // the digest is of what is kept
+  VBD_TRY_ASSIGN(auto ownership, config::image_ownership(manager.settings));
+  VBD_TRY_ASSIGN(auto file, sys::TempFile::create(site.directory.get(), disk.file, ownership));
+  VBD_TRY_ASSIGN(auto cloned, sys::clone_whole(dump.file.get(), file.fd()));
+  auto source = file_source(cloned ? file.fd() : dump.file.get());  // the digest is of what is kept
   if (!source) return source.error();
-  const auto sink = *cloned ? no_sink() : file_sink(file->fd());
-  auto moved = transfer(**source, *sink, watch);
-  if (!moved) return moved.error();
-  if (auto good = check_digest(dump, *moved); !good) return good;
-  auto published = std::move(*file).publish_new();
+  const auto sink = cloned ? no_sink() : file_sink(file.fd());
+  VBD_TRY_ASSIGN(auto moved, transfer(**source, *sink, watch));
+  VBD_TRY(check_digest(dump, moved));
+  auto published = std::move(file).publish_new();
   return published ? Result<void>() : published.error();
 }
 
@@ -179,14 +167,13 @@ Result<void> check_brought(const Manager &manager, const InstanceRecord &record,
   auto file =
       sys::open_image_below(path, sys::resolve_allowed(manager.settings.allowed_dirs), sys::Access::read);
   if (!file) return file.error();
-  auto info = image::verify_declared(manager.registry, disk.filetype, file->get(), path);
-  if (!info) return info.error();
-  if (auto good = image::check_references(*info, manager.settings, path); !good) return good;
+  VBD_TRY_ASSIGN(auto info, image::verify_declared(manager.registry, disk.filetype, file->get(), path));
+  VBD_TRY(image::check_references(info, manager.settings, path));
   file->reset();
-  if (auto good = instance::vet_image(manager, instance::logical_id(record, disk)); !good) return good;
-  if (info->virtual_size == disk.size) return {};
+  VBD_TRY(instance::vet_image(manager, instance::logical_id(record, disk)));
+  if (info.virtual_size == disk.size) return {};
   return Error(kDamaged,
-               cat(dump.name, ": a disk of ", info->virtual_size, " bytes, the export says ", disk.size));
+               cat(dump.name, ": a disk of ", info.virtual_size, " bytes, the export says ", disk.size));
 }
 
 /// Plugins are loaded before there are several threads.
@@ -198,9 +185,8 @@ Result<std::vector<plugin::Plugin *>> load_plugins(const Manager &manager, const
   }
   std::vector<plugin::Plugin *> plugins;
   for (const auto &disk : record.disks) {
-    auto plugin = manager.registry.load(disk.filetype);
-    if (!plugin) return plugin.error();
-    plugins.push_back(*plugin);
+    VBD_TRY_ASSIGN(auto plugin, manager.registry.load(disk.filetype));
+    plugins.push_back(plugin);
   }
   return plugins;
 }
@@ -208,9 +194,8 @@ Result<std::vector<plugin::Plugin *>> load_plugins(const Manager &manager, const
 /// The bytes that a dump stores; of one that is packed, unpacked: found without unpacking it.
 Result<std::uint64_t> stored_in(const Manager &manager, const ImportPlan &plan, const Dump &dump) {
   if (dump.converted_from) {
-    auto image = open_converted(manager, plan.source.path, dump);
-    if (!image) return image.error();
-    return stored_bytes(*image_source(**image));
+    VBD_TRY_ASSIGN(auto image, open_converted(manager, plan.source.path, dump));
+    return stored_bytes(*image_source(*image));
   }
   Result<void> failed;
   const auto source = source_of(dump, failed);
@@ -247,15 +232,14 @@ Result<void> check_room(const Manager &manager, const instance::Site &site, cons
 Result<void> fill(const Manager &manager, const instance::Site &site, const InstanceRecord &record,
                   const ImportPlan &plan, const Watch &watch) {
   if (plan.definition) return fill_by_scripts(manager, site, record, plan, watch);
-  auto plugins = load_plugins(manager, record, plan);
-  if (!plugins) return plugins.error();
-  if (auto room = check_room(manager, site, plan); !room) return room;
+  VBD_TRY_ASSIGN(auto plugins, load_plugins(manager, record, plan));
+  VBD_TRY(check_room(manager, site, plan));
   auto done = in_parallel(plan.dumps.size(), watch, [&](std::size_t i, const Watch &part) {
     const Dump &dump = plan.dumps[i];
     if (dump.name.empty()) return Result<void>();
     if (takes_file(dump)) return bring_image(manager, site, record, dump, part);
     const std::string path = instance::logical_id(record, record.disks[i]).path;
-    return fill_raw(manager, *(*plugins)[i], plan, path, dump, part);
+    return fill_raw(manager, *plugins[i], plan, path, dump, part);
   });
   for (std::size_t i = 0; i < plan.dumps.size() && done; ++i) {
     if (takes_file(plan.dumps[i])) done = check_brought(manager, record, plan.dumps[i]);
@@ -267,17 +251,16 @@ Result<void> fill(const Manager &manager, const instance::Site &site, const Inst
 
 Result<instance::FromOutside> import_instance(const Manager &manager, const ImportSpec &spec, bool dry_run,
                                               const Watch &watch) {
-  auto plan = plan_import(manager, spec);
-  if (!plan) return plan.error();
+  VBD_TRY_ASSIGN(auto plan, plan_import(manager, spec));
   const instance::Fill filling = [&](const instance::Site &site, const InstanceRecord &record) {
-    return fill(manager, site, record, *plan, watch);
+    return fill(manager, site, record, plan, watch);
   };
-  auto lines = instance::add(manager, plan->add, dry_run, filling);
+  auto lines = instance::add(manager, plan.add, dry_run, filling);
   if (!lines && lines.error().is(instance::kMacInUse) && spec.add.nics.empty())
     return lines.error().with_hint("--mac generate makes new addresses");
   if (!lines) return lines.error();
-  lines->insert(lines->end(), plan->lines.begin(), plan->lines.end());
-  return instance::FromOutside{*std::move(lines), std::move(plan->brought)};
+  lines->insert(lines->end(), plan.lines.begin(), plan.lines.end());
+  return instance::FromOutside{*std::move(lines), std::move(plan.brought)};
 }
 
 }  // namespace vbd::backup

@@ -107,9 +107,8 @@ void plan_nics(const ImportSpec &spec, const hypervisor::Outside &outside, const
 /// What the configured hypervisor's profile has and lets in; what was given wins.
 Result<void> plan_parameters(const Manager &manager, const ImportSpec &spec, const Description &from,
                              ImportPlan &plan) {
-  auto profile = hypervisor::load_profile(manager.settings.hypervisor, manager.profile_dirs);
-  if (!profile) return profile.error();
-  const hypervisor::Outside outside{*profile, spec.trust, plan.brought};
+  VBD_TRY_ASSIGN(auto profile, hypervisor::load_profile(manager.settings.hypervisor, manager.profile_dirs));
+  const hypervisor::Outside outside{profile, spec.trust, plan.brought};
   TextMap backend = from.backend;
   if (!from.ours) {
     if (from.memory != 0) backend["memory"] = std::to_string(from.memory);
@@ -149,14 +148,14 @@ Result<void> check_length(const Export &source, const ExportedDisk &disk, std::u
 /// An image is taken as it is, or becomes another one.
 Result<void> plan_image(const ImportSpec &spec, const ExportedDisk &disk, instance::DiskSpec &into,
                         Dump &dump) {
-  auto filetype = Constant::parse(
-      into.filetype.value_or(spec.add.filetype.value_or(disk.own->filetype.str())), PluginKind::filetype);
-  if (!filetype) return filetype.error();
+  VBD_TRY_ASSIGN(auto filetype,
+                 Constant::parse(into.filetype.value_or(spec.add.filetype.value_or(disk.own->filetype.str())),
+                                 PluginKind::filetype));
   if (dump.size < disk.own->size) {
     return Error(kBackupUsage, cat("--disk ", dump.index, ": ", dump.size, " bytes are too few for ",
                                    dump.name, ", a disk of ", disk.own->size));
   }
-  if (*filetype == disk.own->image_filetype && dump.size == disk.own->size) {
+  if (filetype == disk.own->image_filetype && dump.size == disk.own->size) {
     into.brought = true;
   } else {
     dump.converted_from = disk.own->image_filetype;
@@ -174,17 +173,16 @@ Result<Dump> plan_dump(const ImportSpec &spec, const Export &source, std::size_t
   if (dump.name.empty()) return dump;
   auto file = open_dump(source, disk.dump);
   if (!file) return file.error();
-  auto info = sys::file_info(file->get());
-  if (!info) return info.error();
+  VBD_TRY_ASSIGN(auto info, sys::file_info(file->get()));
   dump.file = *std::move(file);
   dump.content = content_of(spec, source.description, disk);
   dump.zstd = source.description.compression == Compression::zstd && dump.content != Content::image;
-  dump.length = disk.own ? disk.own->length : info->size;
+  dump.length = disk.own ? disk.own->length : info.size;
   dump.digest = disk.own ? disk.own->digest : "";
-  if (auto good = check_length(source, disk, info->size, dump); !good) return good.error();
+  VBD_TRY(check_length(source, disk, info.size, dump));
   if (dump.content == Content::script) return dump;
   if (dump.content == Content::image) {
-    if (auto planned = plan_image(spec, disk, into, dump); !planned) return planned.error();
+    VBD_TRY(plan_image(spec, disk, into, dump));
     return dump;
   }
   if (dump.length <= dump.size) return dump;
@@ -213,10 +211,9 @@ Result<void> plan_script(const Manager &manager, ImportPlan &plan) {
     return !dump.name.empty() && dump.content == Content::script;
   });
   if (scripted == plan.dumps.end()) return {};
-  auto name = os::parse_os_name(plan.add.os);
-  if (!name) return name.error();
-  auto definition = os::find_definition(manager.settings, name->name);
-  Result<void> good = definition ? os::check_variant(*definition, *name) : definition.error();
+  VBD_TRY_ASSIGN(auto name, os::parse_os_name(plan.add.os));
+  auto definition = os::find_definition(manager.settings, name.name);
+  Result<void> good = definition ? os::check_variant(*definition, name) : definition.error();
   if (good) good = os::check_parameter_names(*definition, plan.add.os_parameters);
   if (!good) {
     return Error(kNeedsOs,
@@ -245,15 +242,15 @@ Result<ImportPlan> plan_import(const Manager &manager, const ImportSpec &spec) {
   const Description &from = plan.source.description;
   plan.add.os = from.os;
   plan.add.no_install = true;  // the dumps are what is installed
-  if (auto planned = plan_disks(spec, from, plan); !planned) return planned.error();
-  if (auto planned = plan_parameters(manager, spec, from, plan); !planned) return planned.error();
+  VBD_TRY(plan_disks(spec, from, plan));
+  VBD_TRY(plan_parameters(manager, spec, from, plan));
   for (std::size_t i = 0; i < from.disks.size(); ++i) {
     auto dump = plan_dump(spec, plan.source, i, plan.add.disks[i]);
     if (!dump) return dump.error();
     if (!dump->name.empty()) plan.lines.push_back(line_of(plan.source, *dump));
     plan.dumps.push_back(*std::move(dump));
   }
-  if (auto planned = plan_script(manager, plan); !planned) return planned.error();
+  VBD_TRY(plan_script(manager, plan));
   return plan;
 }
 

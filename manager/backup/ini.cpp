@@ -129,7 +129,7 @@ Result<Ini> Ini::parse(std::string_view text, const std::string &file) {
   for (const auto &line : text::split(text, '\n')) {
     if (auto taken = reader.take(line); !taken) return taken.error();
   }
-  if (auto finished = reader.finish(); !finished) return finished.error();
+  VBD_TRY(reader.finish());
   return ini;
 }
 

@@ -73,19 +73,17 @@ Result<Moved> ScriptDumps::side_by_side(const Script &script, const std::functio
 }
 
 Result<Moved> ScriptDumps::save(std::size_t index, Sink &sink, const Watch &watch) {
-  auto dump = sys::make_bulk_pipe();
-  if (!dump) return dump.error();
-  auto size = sys::make_bulk_pipe();
-  if (!size) return size.error();
+  VBD_TRY_ASSIGN(auto dump, sys::make_bulk_pipe());
+  VBD_TRY_ASSIGN(auto size, sys::make_bulk_pipe());
   Result<void> ended;
-  const os::ExportSpec spec{index, guest_.devices.at(index), dump->write.get(), size->write.get()};
+  const os::ExportSpec spec{index, guest_.devices.at(index), dump.write.get(), size.write.get()};
   auto moved =
       side_by_side([&](const os::Call &call) { return os::run_export(call, definition_, guest_, spec); },
-                   [&] { dump->write.reset(); },
+                   [&] { dump.write.reset(); },
                    [&](const Watch &mine) -> Result<Moved> {
-                     const auto source = pipe_source(dump->read.get(), size->read.get());
+                     const auto source = pipe_source(dump.read.get(), size.read.get());
                      auto done = transfer(*source, sink, mine);
-                     dump->read.reset();  // the script need not write what nobody stores
+                     dump.read.reset();  // the script need not write what nobody stores
                      return done;
                    },
                    watch, ended);
@@ -95,17 +93,16 @@ Result<Moved> ScriptDumps::save(std::size_t index, Sink &sink, const Watch &watc
 }
 
 Result<void> ScriptDumps::restore(std::size_t index, Source &source, const Check &check, const Watch &watch) {
-  auto dump = sys::make_bulk_pipe();
-  if (!dump) return dump.error();
+  VBD_TRY_ASSIGN(auto dump, sys::make_bulk_pipe());
   Result<void> ended;
-  const os::ImportSpec spec{index, dump->read.get()};
+  const os::ImportSpec spec{index, dump.read.get()};
   auto moved =
       side_by_side([&](const os::Call &call) { return os::run_import(call, definition_, guest_, spec); },
-                   [&] { dump->read.reset(); },
+                   [&] { dump.read.reset(); },
                    [&](const Watch &mine) -> Result<Moved> {
-                     const auto sink = pipe_sink(dump->write.get());
+                     const auto sink = pipe_sink(dump.write.get());
                      auto done = transfer(source, *sink, mine);
-                     dump->write.reset();
+                     dump.write.reset();
                      return done;
                    },
                    watch, ended);

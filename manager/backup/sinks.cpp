@@ -43,9 +43,8 @@ class FileSink final : public Sink {
   Result<void> write(const unsigned char *bytes, std::uint64_t offset, std::size_t length) {
     const std::lock_guard<std::mutex> alone(mutex_);
     if (allocates_ && length >= kWorthSpace) {
-      const auto made = sys::allocate_at(fd_, "the dump", offset, length);
-      if (!made) return made.error();
-      allocates_ = *made;
+      VBD_TRY_ASSIGN(const auto made, sys::allocate_at(fd_, "the dump", offset, length));
+      allocates_ = made;
     }
     return sys::write_at(fd_, bytes, length, offset);
   }
@@ -64,7 +63,7 @@ class PipeSink final : public Sink {
     return Bytes(bytes, bytes + part.length);
   }
   Result<void> take(std::uint64_t offset, std::size_t length, Bytes encoded) override {
-    if (auto filled = fill_to(offset); !filled) return filled;
+    VBD_TRY(fill_to(offset));
     filled_ = offset + length;
     return write(encoded.data(), encoded.size());
   }
@@ -75,16 +74,15 @@ class PipeSink final : public Sink {
     const Bytes zeros(filled_ < offset ? kPart : 0);
     while (filled_ < offset) {
       const std::uint64_t length = std::min(kPart, offset - filled_);
-      if (auto written = write(zeros.data(), length); !written) return written;
+      VBD_TRY(write(zeros.data(), length));
       filled_ += length;
     }
     return {};
   }
   Result<void> write(const unsigned char *bytes, std::size_t length) {
     if (!wanted_) return {};
-    auto all = sys::write_to_reader(fd_, bytes, length);
-    if (!all) return all.error();
-    wanted_ = *all;
+    VBD_TRY_ASSIGN(auto all, sys::write_to_reader(fd_, bytes, length));
+    wanted_ = all;
     return {};
   }
   int fd_;

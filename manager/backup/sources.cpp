@@ -37,15 +37,13 @@ class ImageSource final : public Source {
   explicit ImageSource(const image::OpenImage &image) : image_(image), stored_(image) {}
 
   Result<std::optional<Part>> next() override {
-    const auto stretch = stored_.from(at_);
-    if (!stretch) return stretch.error();
-    if (!*stretch) return std::optional<Part>{};
+    VBD_TRY_ASSIGN(const auto stretch, stored_.from(at_));
+    if (!stretch) return std::optional<Part>{};
     Part part;
-    part.offset = std::max((*stretch)->begin, at_) / kPart * kPart;
+    part.offset = std::max(stretch->begin, at_) / kPart * kPart;
     part.length = static_cast<std::size_t>(std::min(kPart, image_.size() - part.offset));
-    auto within = stored_.within(std::max(part.offset, at_), part.offset + part.length);
-    if (!within) return within.error();
-    for (const auto &one : *within) part.stored.push_back({one.begin, one.end});
+    VBD_TRY_ASSIGN(auto within, stored_.within(std::max(part.offset, at_), part.offset + part.length));
+    for (const auto &one : within) part.stored.push_back({one.begin, one.end});
     at_ = part.offset + kPart;
     return std::optional(std::move(part));
   }
@@ -67,7 +65,7 @@ class FileSource final : public Source {
   FileSource(int fd, std::uint64_t size) : fd_(fd), size_(size) {}
 
   Result<std::optional<Part>> next() override {
-    if (auto found = find_data(at_); !found) return found.error();
+    VBD_TRY(find_data(at_));
     if (data_.begin == data_.end) return std::optional<Part>{};
     Part part;
     part.offset = data_.begin / kPart * kPart;
@@ -98,9 +96,8 @@ class FileSource final : public Source {
       data_.begin = std::max(data_.begin, offset);
       return {};
     }
-    auto found = sys::next_data(fd_, offset);
-    if (!found) return found.error();
-    data_ = {std::min(found->begin, size_), std::min(found->end, size_)};
+    VBD_TRY_ASSIGN(auto found, sys::next_data(fd_, offset));
+    data_ = {std::min(found.begin, size_), std::min(found.end, size_)};
     return {};
   }
 
@@ -114,16 +111,15 @@ class PipeSource final : public Source {
   PipeSource(int fd, int size) : fd_(fd), size_(size) {}
 
   Result<std::optional<Part>> next() override {
-    if (auto heard = hear_size(); !heard) return heard.error();
+    VBD_TRY(hear_size());
     Part part;
     part.bytes.resize(kPart);
-    auto got = sys::read_full(fd_, part.bytes.data(), part.bytes.size());
-    if (!got) return got.error();
-    if (*got == 0) return std::optional<Part>{};
+    VBD_TRY_ASSIGN(auto got, sys::read_full(fd_, part.bytes.data(), part.bytes.size()));
+    if (got == 0) return std::optional<Part>{};
     part.offset = length_;
-    part.length = *got;
-    part.bytes.resize(*got);
-    length_ += *got;
+    part.length = got;
+    part.bytes.resize(got);
+    length_ += got;
     return std::optional(std::move(part));
   }
   Result<void> load(const Part &part, unsigned char *to) override {
@@ -137,10 +133,9 @@ class PipeSource final : public Source {
   /// Whatever comes is read, so that its writer never waits; the first line counts.
   Result<void> hear_size() {
     if (size_ < 0) return {};
-    auto said = sys::read_ready(size_);
-    if (!said) return said.error();
+    VBD_TRY_ASSIGN(auto said, sys::read_ready(size_));
     if (expected_ != 0) return {};
-    said_.append(*said, 0, kMostDigits + 1 - std::min(said_.size(), kMostDigits + 1));
+    said_.append(said, 0, kMostDigits + 1 - std::min(said_.size(), kMostDigits + 1));
     const std::size_t end = said_.find('\n');
     if (end == std::string::npos) return {};
     std::uint64_t bytes = 0;
@@ -161,11 +156,10 @@ class PipeSource final : public Source {
 Result<std::uint64_t> stored_bytes(Source &source) {
   std::uint64_t sum = 0;
   for (;;) {
-    auto part = source.next();
-    if (!part) return part.error();
-    if (!*part) return sum;
-    if ((*part)->stored.empty()) sum += (*part)->length;
-    for (const Stretch &stretch : (*part)->stored) sum += stretch.end - stretch.begin;
+    VBD_TRY_ASSIGN(auto part, source.next());
+    if (!part) return sum;
+    if (part->stored.empty()) sum += part->length;
+    for (const Stretch &stretch : part->stored) sum += stretch.end - stretch.begin;
   }
 }
 
@@ -174,9 +168,8 @@ std::unique_ptr<Source> image_source(const image::OpenImage &image) {
 }
 
 Result<std::unique_ptr<Source>> file_source(int fd) {
-  auto info = sys::file_info(fd);
-  if (!info) return info.error();
-  return std::unique_ptr<Source>(std::make_unique<FileSource>(fd, info->size));
+  VBD_TRY_ASSIGN(auto info, sys::file_info(fd));
+  return std::unique_ptr<Source>(std::make_unique<FileSource>(fd, info.size));
 }
 
 std::unique_ptr<Source> pipe_source(int fd, int size) {

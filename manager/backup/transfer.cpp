@@ -37,8 +37,8 @@ class Transfer final : public image::InOrder<Part, Done> {
   Transfer(Source &source, Sink &sink, const Watch &watch) : source_(source), sink_(sink), watch_(watch) {}
 
   Result<Moved> move() {
-    if (auto done = run(image::all_processors()); !done) return done.error();
-    if (auto done = sink_.finish(source_.length()); !done) return done.error();
+    VBD_TRY(run(image::all_processors()));
+    VBD_TRY(sink_.finish(source_.length()));
     return Moved{source_.length(), hex(tree_.root(source_.length()))};
   }
 
@@ -48,7 +48,7 @@ class Transfer final : public image::InOrder<Part, Done> {
     Mover(Source &source, Sink &sink) : source_(source), sink_(sink), bytes_(kPart) {}
 
     Result<Done> work(const Part &part) override {
-      if (auto loaded = source_.load(part, bytes_.data()); !loaded) return loaded.error();
+      VBD_TRY(source_.load(part, bytes_.data()));
       std::memset(bytes_.data() + part.length, 0, kPart - part.length);  // the last block is filled up
       const Pages pages = pages_of(bytes_.data(), part.length);
       Done done;

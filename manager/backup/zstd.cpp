@@ -42,7 +42,7 @@ class ZstdSink final : public Sink {
     return packed(bytes, part.length);
   }
   Result<void> take(std::uint64_t offset, std::size_t length, Bytes encoded) override {
-    if (auto filled = fill_to(offset); !filled) return filled;
+    VBD_TRY(fill_to(offset));
     filled_ = offset + length;
     return append(encoded);
   }
@@ -50,7 +50,7 @@ class ZstdSink final : public Sink {
 
  private:
   Result<void> append(const Bytes &bytes) {
-    if (auto written = sys::write_at(fd_, bytes.data(), bytes.size(), at_); !written) return written;
+    VBD_TRY(sys::write_at(fd_, bytes.data(), bytes.size(), at_));
     sys::start_writing(fd_, at_, bytes.size());
     at_ += bytes.size();
     return {};
@@ -65,10 +65,9 @@ class ZstdSink final : public Sink {
       if (auto added = append(zeros_); !added) return added;
     }
     if (filled_ == offset) return {};
-    auto rest = packed_zeros(static_cast<std::size_t>(offset - filled_));
-    if (!rest) return rest.error();
+    VBD_TRY_ASSIGN(auto rest, packed_zeros(static_cast<std::size_t>(offset - filled_)));
     filled_ = offset;
-    return append(*rest);
+    return append(rest);
   }
 
   int fd_;
@@ -88,7 +87,7 @@ class ZstdSource final : public Source {
       zeros_ = *std::move(zeros);
     }
     for (;;) {
-      if (auto filled = fill(); !filled) return filled.error();
+      VBD_TRY(fill());
       if (used_ == end_) return at_end();
       auto part = take_frame();
       if (!part) return part.error();
@@ -119,10 +118,9 @@ class ZstdSource final : public Source {
     if (used_ > 0) std::memmove(buffer_.data(), buffer_.data() + used_, end_ - used_);
     end_ -= used_;
     used_ = 0;
-    auto got = sys::read_at(fd_, buffer_.data() + end_, buffer_.size() - end_, read_);
-    if (!got) return got.error();
-    read_ += *got;
-    end_ += *got;
+    VBD_TRY_ASSIGN(auto got, sys::read_at(fd_, buffer_.data() + end_, buffer_.size() - end_, read_));
+    read_ += got;
+    end_ += got;
     over_ = end_ < buffer_.size();
     return {};
   }

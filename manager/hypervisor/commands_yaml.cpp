@@ -52,16 +52,14 @@ Result<void> read_numbers(const config::Node &node, Commands &commands) {
         std::pair{"status_id", &commands.status_id}, std::pair{"status_uuid", &commands.status_uuid}}) {
     const auto *found = node.find(key);
     if (found == nullptr) continue;
-    auto number = config::as_u64(*found);
-    if (!number) return number.error();
-    if (*number > 100) return bad(*found, cat(key, ": expected 0..100"));
-    *target = static_cast<std::size_t>(*number);
+    VBD_TRY_ASSIGN(auto number, config::as_u64(*found));
+    if (number > 100) return bad(*found, cat(key, ": expected 0..100"));
+    *target = static_cast<std::size_t>(number);
   }
   if (const auto *found = node.find("start_timeout")) {
-    auto number = config::as_u64(*found);
-    if (!number) return number.error();
-    if (*number == 0 || *number > kMaxTimeout) return bad(*found, "start_timeout: expected 1..3600 seconds");
-    commands.start_timeout = std::chrono::seconds(static_cast<std::int64_t>(*number));
+    VBD_TRY_ASSIGN(auto number, config::as_u64(*found));
+    if (number == 0 || number > kMaxTimeout) return bad(*found, "start_timeout: expected 1..3600 seconds");
+    commands.start_timeout = std::chrono::seconds(static_cast<std::int64_t>(number));
   }
   return {};
 }
@@ -71,9 +69,8 @@ Result<void> read_flags(const config::Node &node, Commands &commands) {
        {std::pair{"opens_files", &commands.opens_files}, std::pair{"locks_images", &commands.locks_images}}) {
     const auto *found = node.find(key);
     if (found == nullptr) continue;
-    auto flag = config::as_bool(*found);
-    if (!flag) return flag.error();
-    *target = *flag;
+    VBD_TRY_ASSIGN(auto flag, config::as_bool(*found));
+    *target = flag;
   }
   return {};
 }
@@ -81,15 +78,13 @@ Result<void> read_flags(const config::Node &node, Commands &commands) {
 Result<void> read_kind(const config::Node &node, Commands &commands) {
   const auto *guest = node.find("guest");
   if (guest == nullptr) return bad(node, "guest is missing: process or toolstack");
-  auto kind = config::as_text(*guest);
-  if (!kind) return kind.error();
-  if (*kind != "process" && *kind != "toolstack") return bad(*guest, "guest: expected process or toolstack");
-  commands.kind = *kind == "process" ? Commands::Kind::process : Commands::Kind::toolstack;
+  VBD_TRY_ASSIGN(auto kind, config::as_text(*guest));
+  if (kind != "process" && kind != "toolstack") return bad(*guest, "guest: expected process or toolstack");
+  commands.kind = kind == "process" ? Commands::Kind::process : Commands::Kind::toolstack;
   const auto *control = node.find("control");
   if (control == nullptr) return {};
-  auto text = config::as_text(*control);
-  if (!text) return text.error();
-  if (*text != "qmp" || commands.kind != Commands::Kind::process) {
+  VBD_TRY_ASSIGN(auto text, config::as_text(*control));
+  if (text != "qmp" || commands.kind != Commands::Kind::process) {
     return bad(*control, "control: expected qmp, of a guest that is a process");
   }
   commands.qmp = true;
@@ -132,7 +127,7 @@ Result<void> check_complete(const config::Node &node, const Commands &commands) 
 
 Result<void> read_commands(const config::Node &node, Commands &commands) {
   if (node.kind != config::Node::Kind::map) return bad(node, "expected a map");
-  if (auto known = config::check_keys(node, kCommandKeys); !known) return known;
+  VBD_TRY(config::check_keys(node, kCommandKeys));
   for (const auto &done :
        {read_kind(node, commands), read_lists(node, commands), read_numbers(node, commands),
         read_flags(node, commands), read_states(node, commands)}) {

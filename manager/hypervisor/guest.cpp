@@ -77,9 +77,8 @@ Result<Words> start_words(const Guest &guest, const std::string &config, bool pa
       out.push_back(filled(word, values));
       continue;
     }
-    auto arguments = split_arguments(config);
-    if (!arguments) return arguments.error();
-    out.insert(out.end(), arguments->begin(), arguments->end());
+    VBD_TRY_ASSIGN(auto arguments, split_arguments(config));
+    out.insert(out.end(), arguments.begin(), arguments.end());
   }
   if (!paused) return out;
   for (const auto &word : commands.paused) out.push_back(filled(word, values));
@@ -138,9 +137,8 @@ Result<void> start_process(Guest &guest, const Words &words, int guard) {
   spec.unit = "vbdkit-instance-" + guest.name;
   spec.role = sys::SpawnRole::guest;
   spec.log_path = cat(guest.directory, "/", kLogFile);
-  auto process = guest.runner.spawn(spec);
-  if (!process) return process.error();
-  guest.process = *process;
+  VBD_TRY_ASSIGN(auto process, guest.runner.spawn(spec));
+  guest.process = process;
   return wait_up(guest);
 }
 
@@ -191,9 +189,8 @@ bool says(const Words &words, std::string_view what) {
 
 /// The number by which the toolstack knows it now; never its name, which may be another guest's number.
 Result<std::string> look_up_id(const Guest &guest) {
-  auto all = toolstack_status(guest.profile, guest.runner);
-  if (!all) return all.error();
-  const GuestStatus status = find_guest(*all, guest.name, guest.uuid);
+  VBD_TRY_ASSIGN(auto all, toolstack_status(guest.profile, guest.runner));
+  const GuestStatus status = find_guest(all, guest.name, guest.uuid);
   if (status.there()) return status.id;
   return Error(kNoGuest, cat("instance ", guest.name, ": ", guest.profile.name,
                              " lists no guest of this name", guest.uuid.empty() ? "" : " and UUID"));
@@ -241,12 +238,11 @@ Result<void> check_present(const Profile &profile) {
 Result<void> start_guest(Guest &guest, const std::string &config, bool paused, int guard) {
   const Commands &commands = guest.profile.commands;
   if (commands.kind == Commands::Kind::none) return cannot_run(guest.profile);
-  auto words = start_words(guest, config, paused);
-  if (!words) return words.error();
-  if (commands.kind == Commands::Kind::process) return start_process(guest, *words, guard);
-  if (auto plain = check_guest_name(guest.profile, guest.name); !plain) return plain;
+  VBD_TRY_ASSIGN(auto words, start_words(guest, config, paused));
+  if (commands.kind == Commands::Kind::process) return start_process(guest, words, guard);
+  VBD_TRY(check_guest_name(guest.profile, guest.name));
   sys::RunSpec spec;
-  spec.argv = *words;
+  spec.argv = words;
   spec.timeout = commands.start_timeout;
   if (guard >= 0) spec.fds = {{guard, kGuardFd}};
   auto done = sys::run_checked(guest.runner, spec);
@@ -258,9 +254,8 @@ Result<Guests> toolstack_status(const Profile &profile, sys::Runner &runner) {
   sys::RunSpec spec;
   spec.argv = profile.commands.status;
   spec.timeout = kAnswer;
-  auto done = sys::run_checked(runner, spec);
-  if (!done) return done.error();
-  return read_toolstack_status(profile.commands, done->output);
+  VBD_TRY_ASSIGN(auto done, sys::run_checked(runner, spec));
+  return read_toolstack_status(profile.commands, done.output);
 }
 
 Guests read_toolstack_status(const Commands &commands, std::string_view answer) {
@@ -293,9 +288,8 @@ Result<GuestStatus> guest_status(const Guest &guest, milliseconds patience) {
   const Commands &commands = guest.profile.commands;
   if (commands.kind == Commands::Kind::none) return cannot_run(guest.profile);
   if (commands.kind == Commands::Kind::toolstack) {
-    auto all = toolstack_status(guest.profile, guest.runner);
-    if (!all) return all.error();
-    return find_guest(*all, guest.name, guest.uuid);
+    VBD_TRY_ASSIGN(auto all, toolstack_status(guest.profile, guest.runner));
+    return find_guest(all, guest.name, guest.uuid);
   }
   if (!guest.runner.alive(guest.process)) return GuestStatus{};
   GuestStatus running;
@@ -314,15 +308,12 @@ Result<bool> tell_guest(const Guest &guest, const Words &commands, const Values 
   Values values = values_of(guest);
   values.insert(more.begin(), more.end());
   if (!guest.profile.commands.qmp) {
-    auto done = run_program(guest, commands, values);
-    if (!done) return done.error();
+    VBD_TRY(run_program(guest, commands, values));
     return true;
   }
-  auto qmp = Qmp::open(socket_of(guest), kAnswer);
-  if (!qmp) return qmp.error();
+  VBD_TRY_ASSIGN(auto qmp, Qmp::open(socket_of(guest), kAnswer));
   for (const auto &command : commands) {
-    auto answer = qmp->execute(filled(command, values), patience);
-    if (!answer) return answer.error();
+    VBD_TRY(qmp.execute(filled(command, values), patience));
   }
   return true;
 }
@@ -347,15 +338,14 @@ Result<void> destroy_guest(const Guest &guest) {
   const Commands &commands = guest.profile.commands;
   if (commands.kind == Commands::Kind::process) {
     if (!commands.qmp && !commands.destroy.empty()) {
-      auto told = tell_guest(guest, commands.destroy);
-      if (!told) return told.error();
+      VBD_TRY(tell_guest(guest, commands.destroy));
     }
     return guest.runner.stop(guest.process, kTerm);
   }
   auto status = guest_status(guest, kAnswer);
   if (!status) return status.error();
   if (!status->there()) return {};
-  if (auto told = tell_guest(guest, commands.destroy, {{"id", status->id}}); !told) return told.error();
+  VBD_TRY(tell_guest(guest, commands.destroy, {{"id", status->id}}));
   for (const auto deadline = Clock::now() + kProgram;;) {
     status = guest_status(guest, kAnswer);
     if (!status) return status.error();
@@ -370,16 +360,15 @@ Result<void> destroy_guest(const Guest &guest) {
 
 Result<bool> wait_down(const Guest &guest, milliseconds patience) {
   for (const auto deadline = Clock::now() + patience;;) {
-    auto status = guest_status(guest, kAnswer);
-    if (!status) return status.error();
-    if (!status->there() || status->state == GuestStatus::State::stopped) return true;
+    VBD_TRY_ASSIGN(auto status, guest_status(guest, kAnswer));
+    if (!status.there() || status.state == GuestStatus::State::stopped) return true;
     if (Clock::now() >= deadline || sys::Interrupts::came() != 0) return false;
     std::this_thread::sleep_for(kPoll);
   }
 }
 
 Result<bool> stop_orderly(const Guest &guest, milliseconds patience) {
-  if (auto asked = ask_stop(guest); !asked) return asked.error();
+  VBD_TRY(ask_stop(guest));
   for (const auto deadline = Clock::now() + patience;;) {
     const auto left = std::chrono::ceil<milliseconds>(deadline - Clock::now());
     auto down = wait_down(guest, std::min(left, kAskAgain));

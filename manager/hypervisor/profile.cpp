@@ -54,9 +54,8 @@ Result<void> read_text_keys(const config::Node &root, Profile &profile) {
   for (const auto &[key, target] : fields) {
     const auto *node = root.find(key);
     if (node == nullptr) continue;
-    auto value = config::as_text(*node);
-    if (!value) return value.error();
-    *target = *value;
+    VBD_TRY_ASSIGN(auto value, config::as_text(*node));
+    *target = value;
   }
   return {};
 }
@@ -70,9 +69,8 @@ Result<void> read_map(const config::Node &root, const char *key, std::string_vie
     return Error(config::kBadValue, cat(node->mark.str(), ": ", key, ": expected a map of ", of));
   }
   for (const auto &[name, value] : node->entries) {
-    auto read = config::as_text(value);
-    if (!read) return read.error();
-    out[name.scalar] = *read;
+    VBD_TRY_ASSIGN(auto read, config::as_text(value));
+    out[name.scalar] = read;
   }
   return {};
 }
@@ -114,35 +112,32 @@ Result<void> check_profile(const Profile &profile, const std::string &path) {
 }  // namespace
 
 Result<Profile> parse_profile(std::string_view content, const std::string &name, const std::string &path) {
-  auto root = config::parse_yaml(content, path);
-  if (!root) return root.error();
-  if (auto known = config::check_keys(*root, kKeys); !known) return known.error();
+  VBD_TRY_ASSIGN(auto root, config::parse_yaml(content, path));
+  VBD_TRY(config::check_keys(root, kKeys));
   Profile profile;
   profile.name = name;
-  if (auto read = read_text_keys(*root, profile); !read) return read.error();
-  if (auto read = read_map(*root, "defaults", "parameters", profile.defaults); !read) return read.error();
-  if (auto read = read_map(*root, "nics", "modes of network cards", profile.nics); !read) return read.error();
-  if (auto read = read_map(*root, "portable", "forms", profile.portable); !read) return read.error();
-  if (const auto *fields = root->find("portable_nics")) {
-    auto names = config::as_text_list(*fields);
-    if (!names) return names.error();
-    profile.portable_nics.insert(names->begin(), names->end());
+  VBD_TRY(read_text_keys(root, profile));
+  VBD_TRY(read_map(root, "defaults", "parameters", profile.defaults));
+  VBD_TRY(read_map(root, "nics", "modes of network cards", profile.nics));
+  VBD_TRY(read_map(root, "portable", "forms", profile.portable));
+  if (const auto *fields = root.find("portable_nics")) {
+    VBD_TRY_ASSIGN(auto names, config::as_text_list(*fields));
+    profile.portable_nics.insert(names.begin(), names.end());
   }
-  if (const auto *commands = root->find("commands")) {
+  if (const auto *commands = root.find("commands")) {
     if (auto read = read_commands(*commands, profile.commands); !read) return read.error();
   }
-  if (auto good = check_profile(profile, path); !good) return good.error();
+  VBD_TRY(check_profile(profile, path));
   return profile;
 }
 
 namespace {
 
 Result<Profile> load_file(const std::string &path) {
-  auto content = sys::read_trusted_file(path, kProfileLimit, kWords);
-  if (!content) return content.error();
+  VBD_TRY_ASSIGN(auto content, sys::read_trusted_file(path, kProfileLimit, kWords));
   std::string name = sys::base_name(path);
   if (name.ends_with(".yaml")) name.erase(name.size() - 5);
-  return parse_profile(*content, name, path);
+  return parse_profile(content, name, path);
 }
 
 }  // namespace

@@ -12,22 +12,18 @@ constexpr int kMostEvents = 1000;
 }  // namespace
 
 Result<Qmp> Qmp::open(const std::string &socket, std::chrono::milliseconds patience) {
-  auto connected = sys::LineSocket::connect(socket, patience);
-  if (!connected) return connected.error();
-  Qmp qmp(std::move(*connected));
-  auto greeting = qmp.socket_.read_line(patience);
-  if (!greeting) return greeting.error();
-  auto entered = qmp.execute(R"({"execute": "qmp_capabilities"})", patience);
-  if (!entered) return entered.error();
+  VBD_TRY_ASSIGN(auto connected, sys::LineSocket::connect(socket, patience));
+  Qmp qmp(std::move(connected));
+  VBD_TRY(qmp.socket_.read_line(patience));
+  VBD_TRY(qmp.execute(R"({"execute": "qmp_capabilities"})", patience));
   return qmp;
 }
 
 Result<json::Value> Qmp::execute(const std::string &command, std::chrono::milliseconds patience) {
-  if (auto sent = socket_.write_line(command, patience); !sent) return sent.error();
+  VBD_TRY(socket_.write_line(command, patience));
   for (int i = 0; i < kMostEvents; ++i) {
-    auto line = socket_.read_line(patience);
-    if (!line) return line.error();
-    auto answer = read_qmp_answer(*line, command);
+    VBD_TRY_ASSIGN(auto line, socket_.read_line(patience));
+    auto answer = read_qmp_answer(line, command);
     if (!answer) return answer.error();
     if (*answer) return **std::move(answer);
   }
@@ -35,11 +31,9 @@ Result<json::Value> Qmp::execute(const std::string &command, std::chrono::millis
 }
 
 Result<std::string> qmp_status(const std::string &socket, std::chrono::milliseconds patience) {
-  auto qmp = Qmp::open(socket, patience);
-  if (!qmp) return qmp.error();
-  auto answer = qmp->execute(R"({"execute": "query-status"})", patience);
-  if (!answer) return answer.error();
-  return read_qmp_status(*answer);
+  VBD_TRY_ASSIGN(auto qmp, Qmp::open(socket, patience));
+  VBD_TRY_ASSIGN(auto answer, qmp.execute(R"({"execute": "query-status"})", patience));
+  return read_qmp_status(answer);
 }
 
 Result<std::optional<json::Value>> read_qmp_answer(std::string_view line, std::string_view command) {

@@ -69,10 +69,9 @@ Result<std::optional<std::string>> fill(std::string_view line, const Lookup &loo
       out += line[at++];
       continue;
     }
-    auto value = lookup(std::string(line.substr(at + 1, end - at - 1)));
-    if (!value) return value.error();
-    if (!value->has_value()) return std::optional<std::string>{};
-    out += **value;
+    VBD_TRY_ASSIGN(auto value, lookup(std::string(line.substr(at + 1, end - at - 1))));
+    if (!value.has_value()) return std::optional<std::string>{};
+    out += *value;
     at = end + 1;
   }
   return std::optional(out);
@@ -81,18 +80,17 @@ Result<std::optional<std::string>> fill(std::string_view line, const Lookup &loo
 Result<std::string> render_disks(const Profile &profile, const std::vector<GuestDisk> &disks) {
   std::string out;
   for (const auto &disk : disks) {
-    auto text = quoted(profile, disk.text, "disk");
-    if (!text) return text.error();
-    auto line = fill(profile.disk, [&](const std::string &key) -> Result<std::optional<std::string>> {
-      if (key == "disk") return std::optional(*text);
-      if (key == "vdev") return std::optional(disk.vdev);
-      if (key == "access") return std::optional<std::string>(disk.read_only ? "ro" : "rw");
-      if (key == "readonly") return std::optional<std::string>(disk.read_only ? "on" : "off");
-      return std::optional<std::string>{};
-    });
-    if (!line) return line.error();
+    VBD_TRY_ASSIGN(auto text, quoted(profile, disk.text, "disk"));
+    VBD_TRY_ASSIGN(auto line,
+                   fill(profile.disk, [&](const std::string &key) -> Result<std::optional<std::string>> {
+                     if (key == "disk") return std::optional(text);
+                     if (key == "vdev") return std::optional(disk.vdev);
+                     if (key == "access") return std::optional<std::string>(disk.read_only ? "ro" : "rw");
+                     if (key == "readonly") return std::optional<std::string>(disk.read_only ? "on" : "off");
+                     return std::optional<std::string>{};
+                   }));
     if (!out.empty()) out += profile.disk_separator;
-    out += line->value_or("");
+    out += line.value_or("");
   }
   return out;
 }
@@ -116,9 +114,8 @@ Result<std::string> nic_text(const Profile &profile, const NicRecord &nic, std::
   };
   std::vector<std::string> pieces;
   for (const auto &piece : text::split(found->second, ',')) {
-    auto filled = fill(piece, lookup);
-    if (!filled) return filled.error();
-    if (filled->has_value()) pieces.push_back(**filled);
+    VBD_TRY_ASSIGN(auto filled, fill(piece, lookup));
+    if (filled.has_value()) pieces.push_back(*filled);
   }
   return text::join(pieces, ",");
 }
@@ -130,16 +127,14 @@ Result<std::optional<std::string>> render_nics(const Profile &profile, const std
   }
   std::string out;
   for (std::size_t i = 0; i < nics.size(); ++i) {
-    auto text = nic_text(profile, nics[i], i);
-    if (!text) return text.error();
-    auto word = quoted(profile, *text, cat("network card ", i));
-    if (!word) return word.error();
-    auto line = fill(profile.nic, [&](const std::string &key) -> Result<std::optional<std::string>> {
-      return key == "nic" ? std::optional(*word) : std::nullopt;
-    });
-    if (!line) return line.error();
+    VBD_TRY_ASSIGN(auto text, nic_text(profile, nics[i], i));
+    VBD_TRY_ASSIGN(auto word, quoted(profile, text, cat("network card ", i)));
+    VBD_TRY_ASSIGN(auto line,
+                   fill(profile.nic, [&](const std::string &key) -> Result<std::optional<std::string>> {
+                     return key == "nic" ? std::optional(word) : std::nullopt;
+                   }));
     if (i > 0) out += profile.nic_separator;
-    out += line->value_or("");
+    out += line.value_or("");
   }
   return std::optional(out);
 }
@@ -166,8 +161,7 @@ Result<void> check_parameters(const Profile &profile, const std::map<std::string
   const auto known = parameter_names(profile);
   for (const auto &[name, value] : parameters) {
     if (known.contains(name)) {
-      auto good = quoted(profile, value, cat(where, " ", name));
-      if (!good) return good.error();
+      VBD_TRY(quoted(profile, value, cat(where, " ", name)));
       continue;
     }
     const std::vector<std::string> names(known.begin(), known.end());
@@ -202,29 +196,27 @@ Result<std::string> node_disk(const Profile &profile, const std::string &node, c
     return Error(kBadProfile, cat("hypervisor ", profile.name, ": device_disk is missing, and the disk ",
                                   vdev, " can only be given as a device"));
   }
-  auto filled = fill(profile.device_disk, [&](const std::string &key) -> Result<std::optional<std::string>> {
-    if (key == "node") return std::optional(node);
-    if (key == "vdev") return std::optional(guest_vdev(profile, vdev));
-    if (key == "access") return std::optional<std::string>(read_only ? "ro" : "rw");
-    if (key == "readonly") return std::optional<std::string>(read_only ? "on" : "off");
-    return Error(kBadProfile,
-                 cat("hypervisor ", profile.name, ": device_disk: no value is called '", key, "'"));
-  });
-  if (!filled) return filled.error();
-  return filled->value_or("");
+  VBD_TRY_ASSIGN(auto filled,
+                 fill(profile.device_disk, [&](const std::string &key) -> Result<std::optional<std::string>> {
+                   if (key == "node") return std::optional(node);
+                   if (key == "vdev") return std::optional(guest_vdev(profile, vdev));
+                   if (key == "access") return std::optional<std::string>(read_only ? "ro" : "rw");
+                   if (key == "readonly") return std::optional<std::string>(read_only ? "on" : "off");
+                   return Error(kBadProfile, cat("hypervisor ", profile.name,
+                                                 ": device_disk: no value is called '", key, "'"));
+                 }));
+  return filled.value_or("");
 }
 
 Result<std::string> render_config(const Profile &profile, const std::string &instance,
                                   const std::map<std::string, std::string> &parameters,
                                   const std::vector<GuestDisk> &disks, const std::vector<NicRecord> &nics,
                                   const std::string &uuid) {
-  auto cards = render_nics(profile, nics);
-  if (!cards) return cards.error();
-  auto rendered = render_disks(profile, disks);
-  if (!rendered) return rendered.error();
+  VBD_TRY_ASSIGN(auto cards, render_nics(profile, nics));
+  VBD_TRY_ASSIGN(auto rendered, render_disks(profile, disks));
   const Lookup lookup = [&](const std::string &key) -> Result<std::optional<std::string>> {
-    if (key == "disks") return std::optional(*rendered);
-    if (key == "nics") return *cards;
+    if (key == "disks") return std::optional(rendered);
+    if (key == "nics") return cards;
     const auto given = parameters.find(key), fallback = profile.defaults.find(key);
     std::string value = key == "name"                        ? instance
                         : key == "uuid"                      ? uuid
@@ -232,15 +224,13 @@ Result<std::string> render_config(const Profile &profile, const std::string &ins
                         : fallback != profile.defaults.end() ? fallback->second
                                                              : "";
     if (value.empty()) return std::optional<std::string>{};
-    auto text = quoted(profile, value, key);
-    if (!text) return text.error();
-    return std::optional(*text);
+    VBD_TRY_ASSIGN(auto text, quoted(profile, value, key));
+    return std::optional(text);
   };
   std::string out;
   for (const auto &line : text::split(profile.config, '\n')) {
-    auto filled = fill(line, lookup);
-    if (!filled) return filled.error();
-    if (filled->has_value() && !(*filled)->empty()) out += **filled + "\n";
+    VBD_TRY_ASSIGN(auto filled, fill(line, lookup));
+    if (filled.has_value() && !filled->empty()) out += *filled + "\n";
   }
   return out;
 }

@@ -47,12 +47,11 @@ Result<std::string> attach_one(Attempt &attempt, const DiskRecord &disk, bool dr
                      " has opened it itself, and there is no device"),
                  cat("vbd instance stop ", attempt.record.name));
   }
-  auto attached = device::attach(attempt.context(), spec);
-  if (!attached) return attached.error();
+  VBD_TRY_ASSIGN(auto attached, device::attach(attempt.context(), spec));
   const bool had = before && before->state == device::Status::State::attached &&
                    has(before->attachment.holders, attempt.holder);
   if (!had && !dry_run) attempt.made.push_back(spec.id);
-  return attached->node;
+  return attached.node;
 }
 
 void give_back(const Attempt &attempt) {
@@ -81,8 +80,7 @@ Result<bool> release(const Attempt &attempt, const LogicalId &id, bool running, 
                  cat(text::printable(id.path), ": the guest of ", attempt.record.name, " has it open"),
                  cat("vbd instance stop ", attempt.record.name));
   }
-  auto gone = device::detach(attempt.context(), id, attempt.holder, dry_run, !dry_run);
-  if (!gone) return gone.error();
+  VBD_TRY(device::detach(attempt.context(), id, attempt.holder, dry_run, !dry_run));
   return true;
 }
 
@@ -102,14 +100,13 @@ Result<bool> check_guest(const Manager &manager, const InstanceRecord &record, b
 }
 
 Result<Plan> do_deactivate(const Manager &manager, const InstanceRecord &record, bool force, bool dry_run) {
-  auto running = check_guest(manager, record, force);
-  if (!running) return running.error();
+  VBD_TRY_ASSIGN(auto running, check_guest(manager, record, force));
   const Attempt attempt{manager, record, disk_holder(record), {}};
   Plan plan;
   Result<void> done;
   for (auto disk = record.disks.rbegin(); disk != record.disks.rend(); ++disk) {
     const LogicalId id = logical_id(record, *disk);
-    auto gone = release(attempt, id, *running, dry_run);
+    auto gone = release(attempt, id, running, dry_run);
     if (!gone && !done) log::error(gone.error().message());
     if (!gone && done) done = gone.error();  // the others go all the same
     if (gone && *gone) plan.push_back(cat("detach ", id.path, " for ", attempt.holder));
@@ -176,10 +173,9 @@ Result<std::size_t> disk_index(const InstanceRecord &record, const std::string &
 }
 
 Result<Activated> activate_disks(const Manager &manager, const std::string &name, bool dry_run) {
-  auto entry = find_settled(manager, name, dry_run);
-  if (!entry) return entry.error();
-  const InstanceRecord &record = entry->record;
-  if (auto whole = check_whole(manager, record); !whole) return whole.error();
+  VBD_TRY_ASSIGN(auto entry, find_settled(manager, name, dry_run));
+  const InstanceRecord &record = entry.record;
+  VBD_TRY(check_whole(manager, record));
   Attempt attempt{manager, record, disk_holder(record), {}};
   Activated result{manager.settings.node, {}, {}};
   Result<void> done;

@@ -55,8 +55,7 @@ Result<void> check_reuse_again(const Manager &manager, const AddSpec &spec, cons
 Result<void> settle_all(const Manager &manager, const AddSpec &spec,
                         const std::vector<std::string> &directories) {
   for (const auto &directory : directories) {
-    auto settled = settle(manager, spec.name, directory, false);
-    if (!settled) return settled.error();
+    VBD_TRY(settle(manager, spec.name, directory, false));
   }
   return {};
 }
@@ -65,24 +64,21 @@ Result<void> settle_all(const Manager &manager, const AddSpec &spec,
 Result<Begun> begin(const Manager &manager, const AddSpec &spec, const AddPlan &first) {
   for (const auto &path : first.interrupted) wait_for_rest(manager.settings, path);
   const Catalog catalog(manager.settings);
-  auto names = catalog.lock_names();
-  if (!names) return names.error();
-  if (auto settled = settle_all(manager, spec, first.interrupted); !settled) return settled.error();
+  VBD_TRY(catalog.lock_names());
+  VBD_TRY(settle_all(manager, spec, first.interrupted));
   sweep_leftovers(manager.settings, first.record.directory);
-  auto plan = plan_add(manager, spec);
-  if (!plan) return plan.error();
-  if (!plan->interrupted.empty()) {
-    return Error(kInterrupted, cat("instance ", spec.name, ": interrupted in ", plan->interrupted.front()),
+  VBD_TRY_ASSIGN(auto plan, plan_add(manager, spec));
+  if (!plan.interrupted.empty()) {
+    return Error(kInterrupted, cat("instance ", spec.name, ": interrupted in ", plan.interrupted.front()),
                  "try again");
   }
   Begun begun;
-  begun.plan = std::move(*plan);
+  begun.plan = std::move(plan);
   begun.record = with_operation(begun.plan);
   if (!spec.fill_script.empty()) begun.record.operation->details[kScriptDetail] = spec.fill_script;
-  auto site = begun.plan.directory_exists ? enter_site(manager.settings, begun.record)
-                                          : make_site(manager.settings, begun.record);
-  if (!site) return site.error();
-  begun.site = std::move(*site);
+  VBD_TRY_ASSIGN(auto site, begun.plan.directory_exists ? enter_site(manager.settings, begun.record)
+                                                        : make_site(manager.settings, begun.record));
+  begun.site = std::move(site);
   auto done = check_reuse_again(manager, spec, begun);
   if (done) done = witness_adoptions(manager, begun.record, begun.plan.disks);
   if (done) done = catalog.write_pointer(begun.record);
@@ -115,20 +111,19 @@ Result<void> create_images(const Manager &manager, Begun &begun) {
 }
 
 Result<void> do_add(const Manager &manager, const AddSpec &spec, const AddPlan &first, const Fill &fill) {
-  auto begun = begin(manager, spec, first);
-  if (!begun) return begun.error();
-  auto done = create_images(manager, *begun);
-  if (done && fill) done = fill(begun->site, begun->record);
-  if (done && begun->plan.definition)
-    done = run_install(manager, begun->site, begun->record, *begun->plan.definition, false);
-  if (done) done = Catalog(manager.settings).write_record(begun->site.directory.get(), begun->plan.record);
+  VBD_TRY_ASSIGN(auto begun, begin(manager, spec, first));
+  auto done = create_images(manager, begun);
+  if (done && fill) done = fill(begun.site, begun.record);
+  if (done && begun.plan.definition)
+    done = run_install(manager, begun.site, begun.record, *begun.plan.definition, false);
+  if (done) done = Catalog(manager.settings).write_record(begun.site.directory.get(), begun.plan.record);
   if (done) {
     // The instance is complete; the next verb drops it.
-    auto gone = drop_witness(manager.settings, begun->record.uuid);
+    auto gone = drop_witness(manager.settings, begun.record.uuid);
     if (!gone) log::warn(gone.error().message());
     return {};
   }
-  auto undone = undo_add(manager, begun->site, begun->record, NamesLock::wanted);
+  auto undone = undo_add(manager, begun.site, begun.record, NamesLock::wanted);
   if (!undone) log::error(cat("instance ", spec.name, ": left interrupted: ", undone.error().message()));
   return done;
 }
@@ -145,18 +140,17 @@ Result<void> make_disk(const Manager &manager, const Site &site, const PlannedDi
 }
 
 Result<Plan> add(const Manager &manager, const AddSpec &spec, bool dry_run, const Fill &fill) {
-  auto plan = plan_add(manager, spec);
-  if (!plan) return plan.error();
-  if (!plan->warning.empty()) log::warn(plan->warning);
-  if (plan->definition) {
-    if (auto good = verify_parameters(manager, *plan->definition, plan->record); !good) return good.error();
+  VBD_TRY_ASSIGN(auto plan, plan_add(manager, spec));
+  if (!plan.warning.empty()) log::warn(plan.warning);
+  if (plan.definition) {
+    if (auto good = verify_parameters(manager, *plan.definition, plan.record); !good) return good.error();
   }
-  if (dry_run) return plan->lines;
-  auto done = do_add(manager, spec, *plan, fill);
-  log::audit(cat("instance add ", spec.name, " in ", plan->record.directory, spec.reuse ? ", reuse" : ""),
+  if (dry_run) return plan.lines;
+  auto done = do_add(manager, spec, plan, fill);
+  log::audit(cat("instance add ", spec.name, " in ", plan.record.directory, spec.reuse ? ", reuse" : ""),
              done ? "done" : done.error().message());
   if (!done) return done.error();
-  return plan->lines;
+  return plan.lines;
 }
 
 }  // namespace vbd::instance

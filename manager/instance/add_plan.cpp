@@ -40,8 +40,8 @@ Result<void> check_node(const config::Settings &settings, const std::string &nod
 }
 
 Result<void> check_nodes(const config::Settings &settings, const AddSpec &spec) {
-  if (auto known = check_node(settings, spec.node, "node"); !known) return known;
-  if (auto known = check_node(settings, spec.secondary, "secondary node"); !known) return known;
+  VBD_TRY(check_node(settings, spec.node, "node"));
+  VBD_TRY(check_node(settings, spec.secondary, "secondary node"));
   const std::string primary = spec.node.empty() ? settings.node : spec.node;
   if (spec.secondary == primary)
     return Error(kGrammar, cat("-n ", primary, ":", primary, ": the secondary is the primary"));
@@ -60,31 +60,28 @@ Result<void> plan_os(const config::Settings &settings, const AddSpec &spec, AddP
     if (spec.os_parameters.empty()) return {};
     return Error(kGrammar, "-O: parameters of a guest OS definition, and no -o says which");
   }
-  auto name = os::parse_os_name(spec.os);
-  if (!name) return name.error();
+  VBD_TRY_ASSIGN(auto name, os::parse_os_name(spec.os));
   if (takes_images(spec) || spec.no_install) return {};
-  auto definition = os::find_definition(settings, name->name);
-  if (!definition) return definition.error();
+  VBD_TRY_ASSIGN(auto definition, os::find_definition(settings, name.name));
   for (const auto &check :
-       {os::check_variant(*definition, *name), os::check_parameter_names(*definition, spec.os_parameters)}) {
+       {os::check_variant(definition, name), os::check_parameter_names(definition, spec.os_parameters)}) {
     if (!check) return check;
   }
-  plan.definition = std::move(*definition);
+  plan.definition = std::move(definition);
   return {};
 }
 
 Result<void> check_parameters(const Manager &manager, const AddSpec &spec) {
   if (spec.backend.empty() && spec.hypervisor.empty()) return {};
-  auto profile = hypervisor::load_profile(manager.settings.hypervisor, manager.profile_dirs);
-  if (!profile) return profile.error();
-  if (auto good = hypervisor::check_parameters(*profile, spec.backend, "-B"); !good) return good;
-  return hypervisor::check_parameters(*profile, spec.hypervisor, "-H");
+  VBD_TRY_ASSIGN(auto profile, hypervisor::load_profile(manager.settings.hypervisor, manager.profile_dirs));
+  VBD_TRY(hypervisor::check_parameters(profile, spec.backend, "-B"));
+  return hypervisor::check_parameters(profile, spec.hypervisor, "-H");
 }
 
 Result<std::string> directory_path(const config::Settings &settings, const AddSpec &spec) {
   std::string path = spec.path.empty() ? cat(settings.file_storage_dir, "/", spec.name) : spec.path;
   while (path.size() > 1 && path.back() == '/') path.pop_back();
-  if (auto good = check_image_path(path); !good) return good.error();
+  VBD_TRY(check_image_path(path));
   if (path.find(',') != std::string::npos) {
     return Error(kBadPath, cat(path, ": a comma can't be carried by a hypervisor's disk string"),
                  "choose a directory without a comma in its name");
@@ -110,24 +107,21 @@ Result<void> check_not_nested(const std::string &path, const std::vector<sys::Al
 
 Result<Place> find_place(const Manager &manager, const AddSpec &spec) {
   const auto allowed = sys::resolve_allowed(manager.settings.allowed_dirs);
-  auto wanted = directory_path(manager.settings, spec);
-  if (!wanted) return wanted.error();
-  auto path = sys::confine(*wanted, allowed);
-  if (!path) return path.error();
+  VBD_TRY_ASSIGN(auto wanted, directory_path(manager.settings, spec));
+  VBD_TRY_ASSIGN(auto path, sys::confine(wanted, allowed));
   Place place;
-  place.path = *path;
-  if (auto good = check_not_nested(*path, allowed); !good) return good.error();
-  auto directory = sys::open_dir_below(*path, allowed);
+  place.path = path;
+  VBD_TRY(check_not_nested(path, allowed));
+  auto directory = sys::open_dir_below(path, allowed);
   if (directory) {
     place.exists = true;
     place.directory = std::move(*directory);
-    auto again = sys::open_dir_below(*path, allowed);
-    if (!again) return again.error();
-    place.filesystem = std::move(*again);
+    VBD_TRY_ASSIGN(auto again, sys::open_dir_below(path, allowed));
+    place.filesystem = std::move(again);
     return place;
   }
   if (!directory.error().is(sys::kNotFound)) return directory.error();
-  auto parent = sys::open_dir_below(sys::dir_name(*path), allowed);
+  auto parent = sys::open_dir_below(sys::dir_name(path), allowed);
   if (!parent) {
     return parent.error().with_hint(parent.error().is(sys::kNotFound)
                                         ? "make it first; 'vbd cluster init' makes file_storage_dir"
@@ -157,11 +151,11 @@ Result<void> look_inside(const Manager &manager, const AddSpec &spec, Place &pla
 }
 
 Result<void> check_name_free(const Manager &manager, const AddSpec &spec, AddPlan &plan) {
-  if (auto good = check_instance_name(spec.name); !good) return good;
+  VBD_TRY(check_instance_name(spec.name));
   if (spec.name.size() > kLongestName) {
     return Error(kGrammar, cat("instance name of ", spec.name.size(), " bytes: at most ", kLongestName));
   }
-  if (auto good = check_addressable(manager, spec.name); !good) return good;
+  VBD_TRY(check_addressable(manager, spec.name));
   auto entry = Catalog(manager.settings).find(spec.name);
   if (!entry) return entry.error().is(kInstanceNotFound) ? Result<void>() : entry.error();
   if (entry->state != State::interrupted) {
@@ -190,10 +184,9 @@ Result<void> check_no_disks(const Place &place, const std::vector<PlannedDisk> &
 
 Result<InstanceRecord> build_record(const config::Settings &settings, const AddSpec &spec, const Place &place,
                                     const std::vector<PlannedDisk> &disks, std::vector<NicRecord> nics) {
-  auto uuid = sys::new_uuid();
-  if (!uuid) return uuid.error();
+  VBD_TRY_ASSIGN(auto uuid, sys::new_uuid());
   InstanceRecord record;
-  record.uuid = *uuid;
+  record.uuid = uuid;
   record.name = spec.name;
   record.directory = place.path;
   record.node = settings.node;
@@ -206,8 +199,7 @@ Result<InstanceRecord> build_record(const config::Settings &settings, const AddS
   for (const auto &disk : disks) record.disks.push_back(disk.record);
   record.nics = std::move(nics);
   // What can't be read back must not be written.
-  auto read = config::parse_instance(config::write_instance(record), cat(place.path, "/", kInstanceFile));
-  if (!read) return read.error();
+  VBD_TRY(config::parse_instance(config::write_instance(record), cat(place.path, "/", kInstanceFile)));
   return record;
 }
 
@@ -247,30 +239,27 @@ Result<AddPlan> plan_add(const Manager &manager, const AddSpec &spec) {
   if (good) good = check_parameters(manager, spec);
   if (good) good = check_name_free(manager, spec, plan);
   if (!good) return good.error();
-  auto place = find_place(manager, spec);
-  if (!place) return place.error();
-  plan.directory_exists = place->exists;
-  if (place->exists) {
-    if (auto free = look_inside(manager, spec, *place, plan); !free) return free.error();
+  VBD_TRY_ASSIGN(auto place, find_place(manager, spec));
+  plan.directory_exists = place.exists;
+  if (place.exists) {
+    if (auto free = look_inside(manager, spec, place, plan); !free) return free.error();
   } else if (spec.reuse) {
-    return Error(kReuse, cat(place->path, ": reuse: no such directory"), "nothing was changed");
+    return Error(kReuse, cat(place.path, ": reuse: no such directory"), "nothing was changed");
   }
-  auto disks = plan_disks(manager, spec, place->path, place->directory.get(), place->ignored);
-  if (!disks) return disks.error();
-  if (place->exists && !spec.reuse) {
-    if (auto none = check_no_disks(*place, *disks); !none) return none.error();
+  VBD_TRY_ASSIGN(auto disks, plan_disks(manager, spec, place.path, place.directory.get(), place.ignored));
+  if (place.exists && !spec.reuse) {
+    if (auto none = check_no_disks(place, disks); !none) return none.error();
   }
   auto nics = plan_nics(manager, spec);
   if (!nics) return nics.error();
-  auto record = build_record(manager.settings, spec, *place, *disks, *std::move(nics));
-  if (!record) return record.error();
-  plan.record = std::move(*record);
-  plan.disks = std::move(*disks);
+  VBD_TRY_ASSIGN(auto record, build_record(manager.settings, spec, place, disks, *std::move(nics)));
+  plan.record = std::move(record);
+  plan.disks = std::move(disks);
   plan.lines = describe(plan);
   const bool takes = std::any_of(plan.disks.begin(), plan.disks.end(),
                                  [](const PlannedDisk &disk) { return disk.brought || !disk.made(); });
   if (takes && !vetting_line(manager).empty()) plan.lines.push_back(vetting_line(manager));
-  plan.warning = space_warning(manager.settings, place->filesystem.get(), place->path);
+  plan.warning = space_warning(manager.settings, place.filesystem.get(), place.path);
   return plan;
 }
 

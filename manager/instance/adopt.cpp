@@ -86,9 +86,8 @@ Result<std::optional<sys::OperationLock>> lock_source(int directory, const Site 
   auto other = sys::file_info(directory);
   const bool same = own && other && own->id == other->id;
   if (same || !sys::file_info_at(directory, std::string(sys::OperationLock::kFileName))) return Lock();
-  auto lock = sys::OperationLock::acquire(directory, path, kAdoptPatience);
-  if (!lock) return lock.error();
-  return Lock(std::move(*lock));
+  VBD_TRY_ASSIGN(auto lock, sys::OperationLock::acquire(directory, path, kAdoptPatience));
+  return Lock(std::move(lock));
 }
 
 /// What the configuration says about new images counts for a moved one too, where it says something.
@@ -99,22 +98,18 @@ Result<void> give_configured_owner(const Manager &manager, int file, const Adopt
     return found != origins.end() && found->second != "default";
   };
   if (!said("image_owner") && !said("image_group") && !said("image_mode")) return {};
-  auto ownership = config::image_ownership(manager.settings);
-  if (!ownership) return ownership.error();
-  if (!said("image_mode")) ownership->mode = adoption.mode & kImageMode;
-  return sys::set_ownership(file, *ownership);
+  VBD_TRY_ASSIGN(auto ownership, config::image_ownership(manager.settings));
+  if (!said("image_mode")) ownership.mode = adoption.mode & kImageMode;
+  return sys::set_ownership(file, ownership);
 }
 
 /// True: the disk is there and shares the image's blocks.
 Result<bool> try_clone(const Manager &manager, const Site &site, const std::string &file, int image) {
-  auto ownership = config::image_ownership(manager.settings);
-  if (!ownership) return ownership.error();
-  auto temp = sys::TempFile::create(site.directory.get(), file, *ownership);
-  if (!temp) return temp.error();
-  auto shared = sys::clone_whole(image, temp->fd());
+  VBD_TRY_ASSIGN(auto ownership, config::image_ownership(manager.settings));
+  VBD_TRY_ASSIGN(auto temp, sys::TempFile::create(site.directory.get(), file, ownership));
+  auto shared = sys::clone_whole(image, temp.fd());
   if (!shared || !*shared) return shared;
-  auto published = std::move(*temp).publish_new();
-  if (!published) return published.error();
+  VBD_TRY(std::move(temp).publish_new());
   return true;
 }
 
@@ -127,9 +122,8 @@ bool is_home(const Manager &manager, const Note &note) {
 /// instance.yaml alone is obeyed by nobody: whoever writes beside the data may have written it.
 Result<Witness> witness_of(const Manager &manager, const Site &site, const InstanceRecord &record,
                            const std::string &file, const Note &note) {
-  auto witness = find_witness(manager.settings, record.uuid, site.path, file);
-  if (!witness) return witness.error();
-  if (*witness && (*witness)->source == note.source && (*witness)->id.inode == note.inode) return **witness;
+  VBD_TRY_ASSIGN(auto witness, find_witness(manager.settings, record.uuid, site.path, file));
+  if (witness && witness->source == note.source && witness->id.inode == note.inode) return *witness;
   const std::string from = text::printable(note.source), to = cat(site.path, "/", file);
   return Error(kInterrupted,
                cat(to, ": ", kInstanceFile, " says that it was ", from, ", and ", manager.settings.state_dir,
@@ -141,20 +135,18 @@ Result<Witness> witness_of(const Manager &manager, const Site &site, const Insta
 Result<void> move_home(const Manager &manager, const Site &site, const std::string &file,
                        const Witness &witness) {
   const std::string path = cat(site.path, "/", file);
-  auto image = sys::open_regular_at(site.directory.get(), file, path, sys::Access::read);
-  if (!image) return image.error();
-  auto info = sys::file_info(image->get());
+  VBD_TRY_ASSIGN(auto image, sys::open_regular_at(site.directory.get(), file, path, sys::Access::read));
+  auto info = sys::file_info(image.get());
   if (!info) return info.error().at(path);
   const bool same_device = witness.id.device == 0 || witness.id.device == info->id.device;
   if (info->id.inode != witness.id.inode || !same_device || info->links > 1)
     return Error(kInterrupted, cat(path, ": is not what was ", witness.source, "; nothing was changed"));
-  auto home = sys::open_dir_below(sys::dir_name(witness.source), allowed_dirs(manager));
-  if (!home) return home.error();
+  VBD_TRY_ASSIGN(auto home, sys::open_dir_below(sys::dir_name(witness.source), allowed_dirs(manager)));
   const sys::Ownership former{witness.uid, witness.gid, witness.mode & kImageMode};
   if (former.mode != (info->mode & 07777u) || witness.uid != info->uid || witness.gid != info->gid) {
-    if (auto done = sys::set_ownership(image->get(), former); !done) return done.error().at(path);
+    if (auto done = sys::set_ownership(image.get(), former); !done) return done.error().at(path);
   }
-  return sys::move_file_at(site.directory.get(), file, home->get(), sys::base_name(witness.source));
+  return sys::move_file_at(site.directory.get(), file, home.get(), sys::base_name(witness.source));
 }
 
 Result<void> give_back(const Manager &manager, const Site &site, const InstanceRecord &record,
@@ -169,42 +161,38 @@ Result<void> give_back(const Manager &manager, const Site &site, const InstanceR
     log::warn(cat(path, ": stays, for ", text::printable(note.source), ", of which it is a clone, is gone"));
     return {};
   }
-  auto witness = witness_of(manager, site, record, file, note);
-  if (!witness) return witness.error();
-  return move_home(manager, site, file, *witness);
+  VBD_TRY_ASSIGN(auto witness, witness_of(manager, site, record, file, note));
+  return move_home(manager, site, file, witness);
 }
 
 }  // namespace
 
 Result<Adoption> check_adoptable(const Manager &manager, const LogicalId &id, const std::string &target) {
   const auto allowed = allowed_dirs(manager);
-  auto path = sys::confine(id.path, allowed);
-  if (!path) return path.error();
-  auto directory = sys::open_dir_below(sys::dir_name(*path), allowed);
-  if (!directory) return directory.error();
-  auto file = sys::open_image_below(*path, allowed, sys::Access::read);
-  if (!file) return file.error();
-  auto info = sys::file_info(file->get());
-  if (!info) return info.error().at(*path);
+  VBD_TRY_ASSIGN(auto path, sys::confine(id.path, allowed));
+  VBD_TRY_ASSIGN(auto directory, sys::open_dir_below(sys::dir_name(path), allowed));
+  VBD_TRY_ASSIGN(auto file, sys::open_image_below(path, allowed, sys::Access::read));
+  auto info = sys::file_info(file.get());
+  if (!info) return info.error().at(path);
   if ((info->mode & kSetIdBits) != 0) {
     return Error(kAdopt,
-                 cat(*path, ": has a set-user-ID or set-group-ID bit, as programs have and images don't"),
-                 cat("chmod ug-s ", *path));
+                 cat(path, ": has a set-user-ID or set-group-ID bit, as programs have and images don't"),
+                 cat("chmod ug-s ", path));
   }
   if (info->links > 1) {
-    return Error(kAdopt, cat(*path, ": has ", info->links, " names (hard links): another one may be in use"));
+    return Error(kAdopt, cat(path, ": has ", info->links, " names (hard links): another one may be in use"));
   }
-  if (auto free = check_unlisted(manager, directory->get(), *path, target); !free) return free.error();
-  auto size = check_takeable(manager, {id.driver, id.filetype, *path}, info->id);
+  VBD_TRY(check_unlisted(manager, directory.get(), path, target));
+  auto size = check_takeable(manager, {id.driver, id.filetype, path}, info->id);
   if (!size)
-    return size.error().message().find(*path) == std::string::npos ? size.error().at(*path) : size.error();
-  const bool in_place = *path == target;
+    return size.error().message().find(path) == std::string::npos ? size.error().at(path) : size.error();
+  const bool in_place = path == target;
   if (!in_place) {
     auto home = sys::open_dir_below(sys::dir_name(target), allowed);
     if (home && sys::file_info_at(home->get(), sys::base_name(target)).ok())
       return Error(sys::kExists, cat(target, ": exists already"));
   }
-  return Adoption{*path, info->id, *size, in_place, info->mode, info->uid, info->gid};
+  return Adoption{path, info->id, *size, in_place, info->mode, info->uid, info->gid};
 }
 
 void note_adoption(OperationRecord &operation, const std::string &file, const Adoption &adoption) {
@@ -216,27 +204,24 @@ void note_adoption(OperationRecord &operation, const std::string &file, const Ad
 Result<void> adopt_image(const Manager &manager, const Site &site, const DiskRecord &disk,
                          const Adoption &adoption) {
   const auto allowed = allowed_dirs(manager);
-  auto home = sys::open_dir_below(sys::dir_name(adoption.source), allowed);
-  if (!home) return home.error();
-  auto lock = lock_source(home->get(), site, sys::dir_name(adoption.source));
-  if (!lock) return lock.error();
+  VBD_TRY_ASSIGN(auto home, sys::open_dir_below(sys::dir_name(adoption.source), allowed));
+  VBD_TRY(lock_source(home.get(), site, sys::dir_name(adoption.source)));
   const std::string target = cat(site.path, "/", disk.file);
   auto again = check_adoptable(manager, {disk.driver, disk.filetype, adoption.source}, target);
   if (!again) return again.error();
   const Error changed(kAdopt, cat(adoption.source, ": changed meanwhile"), "nothing was changed; try again");
   if (again->id != adoption.id || again->size != adoption.size) return changed;
   const std::string name = sys::base_name(adoption.source);
-  auto image = sys::open_regular_at(home->get(), name, adoption.source, sys::Access::read);
+  auto image = sys::open_regular_at(home.get(), name, adoption.source, sys::Access::read);
   if (!image) return image.error();
   auto opened = sys::file_info(image->get());
   if (!opened) return opened.error().at(adoption.source);
   if (opened->id != adoption.id) return changed;
-  if (auto locked = sys::lock_image(image->get(), sys::ImageLockMode::exclusive, adoption.source); !locked)
-    return locked;
+  VBD_TRY(sys::lock_image(image->get(), sys::ImageLockMode::exclusive, adoption.source));
   auto cloned = try_clone(manager, site, disk.file, image->get());
   if (!cloned) return cloned.error().at(target);
   if (*cloned) return {};
-  auto moved = sys::move_file_at(home->get(), name, site.directory.get(), disk.file);
+  auto moved = sys::move_file_at(home.get(), name, site.directory.get(), disk.file);
   if (!moved) {
     return moved.error().is(sys::kCrossDevice)
                ? moved.error().with_hint(cat("vbd image copy makes a copy as ", target, "; reuse takes it"))
@@ -245,7 +230,7 @@ Result<void> adopt_image(const Manager &manager, const Site &site, const DiskRec
   // The name may have become another file's before it was moved.
   auto there = sys::file_info_at(site.directory.get(), disk.file);
   if (there && there->id != adoption.id) {
-    auto back = sys::move_file_at(site.directory.get(), disk.file, home->get(), name);
+    auto back = sys::move_file_at(site.directory.get(), disk.file, home.get(), name);
     return back ? Result<void>(changed) : back;
   }
   return give_configured_owner(manager, image->get(), adoption);
@@ -265,9 +250,8 @@ Result<void> witness_adoptions(const Manager &manager, const InstanceRecord &rec
 Result<void> undo_adoptions(const Manager &manager, const Site &site, const InstanceRecord &record) {
   for (const auto &[key, value] : record.operation->details) {
     if (!key.starts_with(kNote)) continue;
-    auto note = read_note(value);
-    if (!note) return note.error();
-    if (auto done = give_back(manager, site, record, key.substr(kNote.size()), *note); !done) return done;
+    VBD_TRY_ASSIGN(auto note, read_note(value));
+    if (auto done = give_back(manager, site, record, key.substr(kNote.size()), note); !done) return done;
   }
   return {};
 }

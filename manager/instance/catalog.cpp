@@ -110,7 +110,7 @@ Result<std::vector<std::string>> Catalog::names() const {
 }
 
 Result<std::optional<config::Pointer>> Catalog::pointer(const std::string &name) const {
-  if (auto good = check_instance_name(name); !good) return good.error();
+  VBD_TRY(check_instance_name(name));
   auto directory = open_names();
   if (directory) return pointer_at(directory->get(), name);
   if (directory.error().is(sys::kNotFound)) return std::optional<config::Pointer>{};
@@ -118,7 +118,7 @@ Result<std::optional<config::Pointer>> Catalog::pointer(const std::string &name)
 }
 
 Result<std::optional<config::Pointer>> Catalog::pointer_at(int directory, const std::string &name) const {
-  if (auto good = check_instance_name(name); !good) return good.error();
+  VBD_TRY(check_instance_name(name));
   const std::string file = cat(name, kPointerSuffix), path = cat(names_path(), "/", file);
   auto content = sys::read_trusted_at(directory, file, path, kPointerLimit, sys::kStateDirectory);
   if (!content) {
@@ -156,11 +156,10 @@ std::vector<Entry> Catalog::read(std::span<const std::string> names, std::set<st
 Result<void> Catalog::each(const std::function<bool(const std::string &)> &wanted,
                            const std::function<Result<void>(std::vector<Entry>)> &take,
                            std::set<std::string> &silent) const {
-  auto known = names();
-  if (!known) return known.error();
-  if (wanted) std::erase_if(*known, [&](const std::string &name) { return !wanted(name); });
-  std::sort(known->begin(), known->end());
-  const std::span<const std::string> all(*known);
+  VBD_TRY_ASSIGN(auto known, names());
+  if (wanted) std::erase_if(known, [&](const std::string &name) { return !wanted(name); });
+  std::sort(known.begin(), known.end());
+  const std::span<const std::string> all(known);
   for (std::size_t at = 0; at < all.size(); at += kBatch) {
     if (auto taken = take(read(all.subspan(at, std::min(kBatch, all.size() - at)), silent)); !taken)
       return taken;
@@ -175,7 +174,7 @@ Result<std::vector<Entry>> Catalog::list() const {
     std::move(some.begin(), some.end(), std::back_inserter(entries));
     return {};
   };
-  if (auto done = each({}, keep, silent); !done) return done.error();
+  VBD_TRY(each({}, keep, silent));
   return entries;
 }
 
@@ -188,10 +187,8 @@ Error Catalog::not_found(const std::string &name) const {
 }
 
 Result<Entry> Catalog::find(const std::string &name) const {
-  auto found = pointer(name);
-  if (!found) return found.error();
-  if (found->has_value())
-    return judge(**found, read_instance_files(settings_, {(*found)->directory}).front());
+  VBD_TRY_ASSIGN(auto found, pointer(name));
+  if (found.has_value()) return judge(*found, read_instance_files(settings_, {found->directory}).front());
   return not_found(name);
 }
 
@@ -203,9 +200,8 @@ Result<void> Catalog::write_record(int directory, const InstanceRecord &record,
 }
 
 Result<void> Catalog::create_record(int directory, const InstanceRecord &record) const {
-  auto stamped = device::with_origin(record, settings_);
-  if (!stamped) return stamped.error();
-  const std::string content = config::write_instance(*stamped);
+  VBD_TRY_ASSIGN(auto stamped, device::with_origin(record, settings_));
+  const std::string content = config::write_instance(stamped);
   auto created = sys::create_file_at(directory, kInstanceFile, content, 0600);
   if (created) created = device::keep_room(directory, record.directory, content.size(), settings_);
   if (created) return {};
@@ -222,16 +218,14 @@ Result<InstanceRecord> Catalog::read_record(int directory, const std::string &pa
 }
 
 Result<sys::OperationLock> Catalog::lock_names() const {
-  auto directory = sys::make_trusted_directory(names_path(), 0755, sys::kStateDirectory);
-  if (!directory) return directory.error();
-  return sys::OperationLock::acquire(directory->get(), names_path(), kNamesPatience);
+  VBD_TRY_ASSIGN(auto directory, sys::make_trusted_directory(names_path(), 0755, sys::kStateDirectory));
+  return sys::OperationLock::acquire(directory.get(), names_path(), kNamesPatience);
 }
 
 Result<void> Catalog::write_pointer(const InstanceRecord &record) const {
-  auto directory = open_names();
-  if (!directory) return directory.error();
+  VBD_TRY_ASSIGN(auto directory, open_names());
   const std::string content = config::write_pointer({record.name, record.uuid, record.directory});
-  auto created = sys::create_file_at(directory->get(), cat(record.name, kPointerSuffix), content, 0644);
+  auto created = sys::create_file_at(directory.get(), cat(record.name, kPointerSuffix), content, 0644);
   if (created) return {};
   if (created.error().is(sys::kExists)) {
     return Error(kInstanceExists, cat("instance ", record.name, ": exists already on this host"));
@@ -240,25 +234,21 @@ Result<void> Catalog::write_pointer(const InstanceRecord &record) const {
 }
 
 Result<void> Catalog::replace_pointer(const InstanceRecord &record) const {
-  auto directory = open_names();
-  if (!directory) return directory.error();
+  VBD_TRY_ASSIGN(auto directory, open_names());
   const std::string content = config::write_pointer({record.name, record.uuid, record.directory});
-  return sys::replace_record_at(directory->get(), cat(record.name, kPointerSuffix), content, 0644);
+  return sys::replace_record_at(directory.get(), cat(record.name, kPointerSuffix), content, 0644);
 }
 
 Result<void> Catalog::remove_pointer(const std::string &name) const {
-  if (auto good = check_instance_name(name); !good) return good.error();
-  auto directory = open_names();
-  if (!directory) return directory.error();
-  if (auto gone = sys::unlink_at(directory->get(), cat(name, kPointerSuffix)); !gone) return gone.error();
-  return sys::sync_fd(directory->get());
+  VBD_TRY(check_instance_name(name));
+  VBD_TRY_ASSIGN(auto directory, open_names());
+  VBD_TRY(sys::unlink_at(directory.get(), cat(name, kPointerSuffix)));
+  return sys::sync_fd(directory.get());
 }
 
 Result<void> Catalog::remove_own_pointer(const InstanceRecord &record) const {
-  auto found = pointer(record.name);
-  if (!found) return found.error();
-  if (!found->has_value() || (*found)->uuid != record.uuid || (*found)->directory != record.directory)
-    return {};
+  VBD_TRY_ASSIGN(auto found, pointer(record.name));
+  if (!found.has_value() || found->uuid != record.uuid || found->directory != record.directory) return {};
   return remove_pointer(record.name);
 }
 

@@ -26,18 +26,16 @@ Result<hypervisor::GuestDisk> render_disk(const Manager &manager, const hypervis
   if (!text) return text.error();
   const std::string vdev = hypervisor::guest_vdev(profile, disk.vdev);
   if (!text->starts_with("/dev/")) return hypervisor::GuestDisk{*text, vdev, read_only};
-  auto node = hypervisor::node_disk(profile, *text, disk.vdev, read_only);
-  if (!node) return node.error();
-  return hypervisor::GuestDisk{*node, vdev, read_only};
+  VBD_TRY_ASSIGN(auto node, hypervisor::node_disk(profile, *text, disk.vdev, read_only));
+  return hypervisor::GuestDisk{node, vdev, read_only};
 }
 
 Result<std::string> render_all(const Manager &manager, const hypervisor::Profile &profile,
                                const InstanceRecord &record, std::vector<std::string> *missing) {
   std::vector<hypervisor::GuestDisk> disks;
   for (const auto &disk : record.disks) {
-    auto rendered = render_disk(manager, profile, record, disk, missing);
-    if (!rendered) return rendered.error();
-    disks.push_back(std::move(*rendered));
+    VBD_TRY_ASSIGN(auto rendered, render_disk(manager, profile, record, disk, missing));
+    disks.push_back(std::move(rendered));
   }
   auto parameters = record.hypervisor;
   parameters.insert(record.backend.begin(), record.backend.end());
@@ -56,24 +54,22 @@ Result<std::string> render_for(const Manager &manager, const hypervisor::Profile
 }
 
 Result<ConfigFile> config_file(const Manager &manager, const std::string &name) {
-  auto entry = Catalog(manager.settings).find(name);
-  if (!entry) return entry.error();
-  const InstanceRecord &record = entry->record;
-  switch (entry->state) {
+  VBD_TRY_ASSIGN(auto entry, Catalog(manager.settings).find(name));
+  const InstanceRecord &record = entry.record;
+  switch (entry.state) {
     case State::foreign:
-      return Error(kForeign, cat("instance ", name, ": foreign: ", entry->reason));
+      return Error(kForeign, cat("instance ", name, ": foreign: ", entry.reason));
     case State::interrupted:
-      return Error(kInterrupted, cat("instance ", name, ": ", entry->reason));
+      return Error(kInterrupted, cat("instance ", name, ": ", entry.reason));
     case State::unreachable:
     case State::error:
-      return Error(kUnreachable, cat("instance ", name, ": ", entry->reason));
+      return Error(kUnreachable, cat("instance ", name, ": ", entry.reason));
     default:
       break;
   }
-  auto profile = hypervisor::load_profile(manager.settings.hypervisor, manager.profile_dirs);
-  if (!profile) return profile.error();
+  VBD_TRY_ASSIGN(auto profile, hypervisor::load_profile(manager.settings.hypervisor, manager.profile_dirs));
   ConfigFile config;
-  auto text = render_all(manager, *profile, record, &config.missing);
+  auto text = render_all(manager, profile, record, &config.missing);
   if (!text) return text.error();
   config.text = *std::move(text);
   return config;

@@ -68,8 +68,7 @@ class Splitter {
   Result<bool> take_named(const plugin::Plugin &plugin, const Constant &constant, const std::string &name,
                           const std::string &value, const std::string &where, plugin::Values &to) const {
     const std::string here = cat(where, ": ", constant.str());
-    auto checked = plugin::check_named(plugin.options(), name, value, here);
-    if (!checked) return checked.error();
+    VBD_TRY_ASSIGN(auto checked, plugin::check_named(plugin.options(), name, value, here));
     const auto *option = find_option(plugin.options(), name);
     if (!option->per_image) {
       return Error(plugin::kBadOption, cat(here, ": '", name, "' is not an option of a single disk"),
@@ -79,7 +78,7 @@ class Splitter {
       return Error(plugin::kBadOption,
                    cat(here, ": '", name, "' counts when an image is created, and none is here"));
     }
-    to[name] = *checked;
+    to[name] = checked;
     return true;
   }
 
@@ -117,30 +116,26 @@ Result<void> check_numbers(const AddSpec &spec) {
 /// One disk whose file and size are known.
 Result<PlannedDisk> plan_disk(const Manager &manager, const AddSpec &spec, const DiskSpec *disk,
                               const std::string &path, const ReusedFile &file, std::set<std::string> &taken) {
-  auto driver = driver_of(manager, spec, disk);
-  if (!driver) return driver.error();
-  auto filetype = filetype_of(manager, spec, disk);
-  if (!filetype) return filetype.error();
-  const LogicalId id{*driver, *filetype, cat(path, "/", file.name)};
-  if (auto good = check_image_path(id.path); !good) return good.error();
-  if (auto paired = manager.registry.check_pairing(id); !paired) return paired.error();
-  auto options = split_options(manager.registry, id, spec, disk, taken);
-  if (!options) return options.error();
+  VBD_TRY_ASSIGN(auto driver, driver_of(manager, spec, disk));
+  VBD_TRY_ASSIGN(auto filetype, filetype_of(manager, spec, disk));
+  const LogicalId id{driver, filetype, cat(path, "/", file.name)};
+  VBD_TRY(check_image_path(id.path));
+  VBD_TRY(manager.registry.check_pairing(id));
+  VBD_TRY_ASSIGN(auto options, split_options(manager.registry, id, spec, disk, taken));
   const DiskMode mode = disk != nullptr && disk->mode == "ro" ? DiskMode::ro : DiskMode::rw;
   const bool taken_over = spec.reuse || (disk != nullptr && disk->adopt);
-  return PlannedDisk{DiskRecord{*driver, *filetype, file.name, file.size, file.name, mode, !taken_over,
-                                options->driver, options->filetype},
+  return PlannedDisk{DiskRecord{driver, filetype, file.name, file.size, file.name, mode, !taken_over,
+                                options.driver, options.filetype},
                      {},
                      false,
                      {}};
 }
 
 Result<void> plan_create(const Manager &manager, PlannedDisk &disk, const std::string &where) {
-  auto ownership = config::image_ownership(manager.settings);
-  if (!ownership) return ownership.error();
+  VBD_TRY_ASSIGN(auto ownership, config::image_ownership(manager.settings));
   image::CreateSpec create{disk.record.filetype, disk.record.filetype_options, disk.record.size, true,
-                           *ownership};
-  if (auto good = image::check_create(manager.registry, create, where); !good) return good;
+                           ownership};
+  VBD_TRY(image::check_create(manager.registry, create, where));
   disk.create = std::move(create);
   return {};
 }
@@ -148,15 +143,15 @@ Result<void> plan_create(const Manager &manager, PlannedDisk &disk, const std::s
 /// The size is the image's; one that was given must be the same.
 Result<void> plan_adoption(const Manager &manager, PlannedDisk &disk, const DiskSpec &given,
                            const std::string &path) {
-  auto adoption = check_adoptable(manager, {disk.record.driver, disk.record.filetype, *given.adopt},
-                                  cat(path, "/", disk.record.file));
-  if (!adoption) return adoption.error();
-  if (given.size && *given.size != adoption->size) {
-    return Error(kAdopt, cat(adoption->source, ": its size is ", adoption->size, " bytes, --disk ",
-                             given.index, " says ", *given.size));
+  VBD_TRY_ASSIGN(auto adoption,
+                 check_adoptable(manager, {disk.record.driver, disk.record.filetype, *given.adopt},
+                                 cat(path, "/", disk.record.file)));
+  if (given.size && *given.size != adoption.size) {
+    return Error(kAdopt, cat(adoption.source, ": its size is ", adoption.size, " bytes, --disk ", given.index,
+                             " says ", *given.size));
   }
-  disk.record.size = adoption->size;
-  disk.adopt = std::move(*adoption);
+  disk.record.size = adoption.size;
+  disk.adopt = std::move(adoption);
   return {};
 }
 
@@ -166,12 +161,9 @@ Result<void> check_all_taken(const Manager &manager, const AddSpec &spec,
   for (const auto &[key, value] : spec.options) {
     if (taken.contains(key)) continue;
     const auto &first = disks.front().record;
-    auto driver = manager.registry.load(first.driver);
-    if (!driver) return driver.error();
-    auto filetype = manager.registry.load(first.filetype);
-    if (!filetype) return filetype.error();
-    return Splitter(**driver, **filetype, {first.driver, first.filetype, path}, spec.reuse)
-        .unknown(key, "-t");
+    VBD_TRY_ASSIGN(auto driver, manager.registry.load(first.driver));
+    VBD_TRY_ASSIGN(auto filetype, manager.registry.load(first.filetype));
+    return Splitter(*driver, *filetype, {first.driver, first.filetype, path}, spec.reuse).unknown(key, "-t");
   }
   return {};
 }
@@ -196,22 +188,18 @@ Result<Constant> filetype_of(const Manager &manager, const AddSpec &spec, const 
 
 Result<SplitOptions> split_options(plugin::Registry &registry, const LogicalId &id, const AddSpec &spec,
                                    const DiskSpec *disk, std::set<std::string> &taken) {
-  auto driver = registry.load(id.driver);
-  if (!driver) return driver.error();
-  auto filetype = registry.load(id.filetype);
-  if (!filetype) return filetype.error();
-  Splitter splitter(**driver, **filetype, id, spec.reuse || (disk != nullptr && disk->adopt));
+  VBD_TRY_ASSIGN(auto driver, registry.load(id.driver));
+  VBD_TRY_ASSIGN(auto filetype, registry.load(id.filetype));
+  Splitter splitter(*driver, *filetype, id, spec.reuse || (disk != nullptr && disk->adopt));
   for (const auto &[key, value] : spec.options) {
-    auto took = splitter.take(key, value, "-t");
-    if (!took) return took.error();
-    if (*took) taken.insert(key);
+    VBD_TRY_ASSIGN(auto took, splitter.take(key, value, "-t"));
+    if (took) taken.insert(key);
   }
   if (disk != nullptr) {
     const std::string where = cat("--disk ", disk->index);
     for (const auto &[key, value] : disk->options) {
-      auto took = splitter.take(key, value, where);
-      if (!took) return took.error();
-      if (!*took) return splitter.unknown(key, where);
+      VBD_TRY_ASSIGN(auto took, splitter.take(key, value, where));
+      if (!took) return splitter.unknown(key, where);
     }
   }
   return splitter.result();
@@ -220,12 +208,11 @@ Result<SplitOptions> split_options(plugin::Registry &registry, const LogicalId &
 Result<std::vector<PlannedDisk>> plan_disks(const Manager &manager, const AddSpec &spec,
                                             const std::string &path, int directory,
                                             const std::set<std::string> &ignored) {
-  if (auto good = check_numbers(spec); !good) return good.error();
+  VBD_TRY(check_numbers(spec));
   std::vector<ReusedFile> files;
   if (spec.reuse) {
-    auto found = check_reuse(manager, spec, path, directory, ignored);
-    if (!found) return found.error();
-    files = std::move(*found);
+    VBD_TRY_ASSIGN(auto found, check_reuse(manager, spec, path, directory, ignored));
+    files = std::move(found);
   } else {
     for (std::size_t i = 0; i < spec.disks.size(); ++i) {
       const DiskSpec &disk = *find_disk(spec, i);
@@ -250,7 +237,7 @@ Result<std::vector<PlannedDisk>> plan_disks(const Manager &manager, const AddSpe
     }
     disks.push_back(std::move(*disk));
   }
-  if (auto all = check_all_taken(manager, spec, disks, taken, path); !all) return all.error();
+  VBD_TRY(check_all_taken(manager, spec, disks, taken, path));
   return disks;
 }
 
@@ -259,9 +246,8 @@ Result<PlannedDisk> plan_one_disk(const Manager &manager, const AddSpec &spec, c
   std::set<std::string> taken;
   auto planned = plan_disk(manager, spec, &disk, path, {name, disk.size.value_or(0)}, taken);
   if (!planned) return planned;
-  const auto done = disk.adopt ? plan_adoption(manager, *planned, disk, path)
-                               : plan_create(manager, *planned, cat("disk ", name));
-  if (!done) return done.error();
+  VBD_TRY(disk.adopt ? plan_adoption(manager, *planned, disk, path)
+                     : plan_create(manager, *planned, cat("disk ", name)));
   return planned;
 }
 

@@ -48,7 +48,7 @@ Result<std::uint64_t> target_size(const GrowSpec &spec, const DiskRecord &disk, 
     return Error(kBadSize, cat(where, ": nothing to add"), "give an amount, as in 1G");
   }
   if (spec.absolute) {
-    if (auto good = image::check_image_size(spec.amount, where); !good) return good.error();
+    VBD_TRY(image::check_image_size(spec.amount, where));
     if (spec.amount >= size) return spec.amount;
     return Error(kWouldShrink, cat(where, ": has ", size, " bytes; ", spec.amount, " would cut its end off"),
                  "disks only grow");
@@ -57,7 +57,7 @@ Result<std::uint64_t> target_size(const GrowSpec &spec, const DiskRecord &disk, 
   if (spec.amount > kMaxImageSize) {
     return Error(kBadSize, cat(where, ": ", spec.amount, " bytes: over the largest size, ", kMaxImageSize));
   }
-  if (auto good = image::check_image_size(size + spec.amount, where); !good) return good.error();
+  VBD_TRY(image::check_image_size(size + spec.amount, where));
   return size + spec.amount;
 }
 
@@ -76,56 +76,49 @@ Result<Goal::How> check_lent(const InstanceRecord &record, const Goal &goal) {
 
 /// Only a file whose bytes are the guest's can grow under a device, and only where the device can follow.
 Result<Goal::How> check_device(const Manager &manager, const LogicalId &id, const device::Status &status) {
-  auto follows = device::can_refresh(context_of(manager), id.driver);
-  if (!follows) return follows.error();
-  auto filetype = manager.registry.find(id.filetype);
-  if (!filetype) return filetype.error();
-  const auto flat = filetype->note.properties.find("flat");
-  if (*follows && flat != filetype->note.properties.end() && flat->second == "1") return Goal::How::device;
+  VBD_TRY_ASSIGN(auto follows, device::can_refresh(context_of(manager), id.driver));
+  VBD_TRY_ASSIGN(auto filetype, manager.registry.find(id.filetype));
+  const auto flat = filetype.note.properties.find("flat");
+  if (follows && flat != filetype.note.properties.end() && flat->second == "1") return Goal::How::device;
   return Error(kCannotGrowAttached,
                cat(text::printable(id.path), ": attached at ", status.attachment.node, " for ",
                    text::join(status.attachment.holders, ", "), ", and ",
-                   *follows ? cat(id.filetype.str(), " can't grow beneath a device")
-                            : cat(id.driver.str(), " can't let its device grow")),
+                   follows ? cat(id.filetype.str(), " can't grow beneath a device")
+                           : cat(id.driver.str(), " can't let its device grow")),
                "detach it, grow it, and attach it again");
 }
 
 Result<void> see_use(const Manager &manager, const InstanceRecord &record, Goal &goal) {
-  if (auto unleased = check_unleased(manager, record); !unleased) return unleased;
-  auto status = device::query(context_of(manager), goal.id);
-  if (!status) return status.error();
-  if (status->state == device::Status::State::detached) return {};
-  if (status->state == device::Status::State::broken) {
-    return Error(device::kBroken, cat(text::printable(goal.id.path), ": ", status->reason),
+  VBD_TRY(check_unleased(manager, record));
+  VBD_TRY_ASSIGN(auto status, device::query(context_of(manager), goal.id));
+  if (status.state == device::Status::State::detached) return {};
+  if (status.state == device::Status::State::broken) {
+    return Error(device::kBroken, cat(text::printable(goal.id.path), ": ", status.reason),
                  cat("vbd disk detach '", goal.id.str(), "'"));
   }
-  const auto &holders = status->attachment.holders;
+  const auto &holders = status.attachment.holders;
   if (std::find(holders.begin(), holders.end(), disk_holder(record)) != holders.end()) {
-    auto guest = running_guest(manager, record);
-    if (!guest) return guest.error();
-    goal.guest = std::move(*guest);
+    VBD_TRY_ASSIGN(auto guest, running_guest(manager, record));
+    goal.guest = std::move(guest);
   }
   auto how =
-      status->attachment.node.empty() ? check_lent(record, goal) : check_device(manager, goal.id, *status);
+      status.attachment.node.empty() ? check_lent(record, goal) : check_device(manager, goal.id, status);
   if (!how) return how.error();
   goal.how = *how;
   return {};
 }
 
 Result<Goal> plan_grow(const Manager &manager, const InstanceRecord &record, const GrowSpec &spec) {
-  auto index = disk_index(record, spec.disk);
-  if (!index) return index.error();
-  const DiskRecord &disk = record.disks[*index];
+  VBD_TRY_ASSIGN(auto index, disk_index(record, spec.disk));
+  const DiskRecord &disk = record.disks[index];
   // Words that no size would make right first.
-  if (auto words = target_size(spec, disk, disk.size); !words) return words.error();
-  Goal goal{*index, logical_id(record, disk), disk.size, disk.size};
-  if (auto seen = see_use(manager, record, goal); !seen) return seen.error();
-  auto size = whole_size(manager, record, disk);
-  if (!size) return size.error();
-  auto to = target_size(spec, disk, *size);
-  if (!to) return to.error();
-  goal.from = *size;
-  goal.to = *to;
+  VBD_TRY(target_size(spec, disk, disk.size));
+  Goal goal{index, logical_id(record, disk), disk.size, disk.size};
+  VBD_TRY(see_use(manager, record, goal));
+  VBD_TRY_ASSIGN(auto size, whole_size(manager, record, disk));
+  VBD_TRY_ASSIGN(auto to, target_size(spec, disk, size));
+  goal.from = size;
+  goal.to = to;
   return goal;
 }
 
@@ -147,19 +140,16 @@ Result<sys::Fd> open_image(const Manager &manager, const LogicalId &id, sys::Acc
 }
 
 Result<std::uint64_t> size_in(const Manager &manager, const LogicalId &id, int file) {
-  auto info = image::info(manager.registry, id.filetype, file, id.path);
-  if (!info) return info.error();
-  return info->virtual_size;
+  VBD_TRY_ASSIGN(auto info, image::info(manager.registry, id.filetype, file, id.path));
+  return info.virtual_size;
 }
 
 /// A file: nobody may use it. A device: that has the lock, and we have the device.
 Result<sys::Fd> open_to_grow(const Manager &manager, const Goal &goal, bool assume_unused) {
   auto file = open_image(manager, goal.id, sys::Access::read_write);
   if (!file || goal.how == Goal::How::device) return file;
-  if (auto unused = image::refuse_users(file->get(), goal.id.path, assume_unused); !unused)
-    return unused.error();
-  if (auto locked = sys::lock_image(file->get(), sys::ImageLockMode::exclusive, goal.id.path); !locked)
-    return locked.error();
+  VBD_TRY(image::refuse_users(file->get(), goal.id.path, assume_unused));
+  VBD_TRY(sys::lock_image(file->get(), sys::ImageLockMode::exclusive, goal.id.path));
   return file;
 }
 
@@ -205,11 +195,11 @@ OperationRecord operation_of(const GrowSpec &spec, const Goal &goal, const DiskR
 /// The hypervisor grows the image that it has open; what became of it stands in the image.
 Result<void> grow_through_guest(const Manager &manager, Work &work, const GrowSpec &spec, const Goal &goal) {
   const DiskRecord disk = work.record.disks[goal.index];
-  if (auto begun = begin_operation(manager, work, operation_of(spec, goal, disk)); !begun) return begun;
+  VBD_TRY(begin_operation(manager, work, operation_of(spec, goal, disk)));
   const auto told = tell_size(manager, *goal.guest, disk, goal.to);
   auto size = real_size(manager, goal.id);
   if (!size) return told ? size.error() : told.error();
-  if (auto ended = close_with(manager, work, goal, *size); !ended) return ended;
+  VBD_TRY(close_with(manager, work, goal, *size));
   if (told && *size < goal.to) {
     return Error(kStillSmall, cat(text::printable(goal.id.path), ": ", goal.guest->profile.name,
                                   " has taken the command, but the image has ", *size, " bytes"));
@@ -218,19 +208,18 @@ Result<void> grow_through_guest(const Manager &manager, Work &work, const GrowSp
 }
 
 Result<void> grow_image(const Manager &manager, Work &work, const GrowSpec &spec, const Goal &goal) {
-  auto file = open_to_grow(manager, goal, spec.assume_unused);
-  if (!file) return file.error();
+  VBD_TRY_ASSIGN(auto file, open_to_grow(manager, goal, spec.assume_unused));
   const DiskRecord disk = work.record.disks[goal.index];
   auto done = begin_operation(manager, work, operation_of(spec, goal, disk));
   if (done) {
-    done = image::resize(manager.registry, goal.id.filetype, file->get(), goal.id.path, goal.to, false);
+    done = image::resize(manager.registry, goal.id.filetype, file.get(), goal.id.path, goal.to, false);
   }
   if (!done) {
-    undo(manager, work, goal, file->get());
+    undo(manager, work, goal, file.get());
     return done;
   }
   const auto shown = show_growth(manager, goal, disk);
-  if (auto ended = close_with(manager, work, goal, goal.to); !ended) return ended;
+  VBD_TRY(close_with(manager, work, goal, goal.to));
   return shown;
 }
 
@@ -291,7 +280,7 @@ void show_settled(const Manager &manager, const InstanceRecord &record, const Di
 }  // namespace
 
 Result<void> settle_grow(const Manager &manager, Work &work) {
-  if (auto gone = remove_stale_files(work.site.directory.get()); !gone) return gone;
+  VBD_TRY(remove_stale_files(work.site.directory.get()));
   auto &details = work.record.operation->details;
   for (auto &disk : work.record.disks) {
     if (disk.file != details["disk"]) continue;
@@ -308,24 +297,21 @@ Result<void> settle_grow(const Manager &manager, Work &work) {
 }
 
 Result<Plan> grow_disk(const Manager &manager, const GrowSpec &given, bool dry_run) {
-  auto spec = resumed(manager, given);
-  if (!spec) return spec.error();
-  auto entry = find_settled(manager, spec->name, dry_run);
-  if (!entry) return entry.error();
-  auto goal = plan_grow(manager, entry->record, *spec);
+  VBD_TRY_ASSIGN(auto spec, resumed(manager, given));
+  VBD_TRY_ASSIGN(auto entry, find_settled(manager, spec.name, dry_run));
+  auto goal = plan_grow(manager, entry.record, spec);
   if (!goal) return goal.error();
-  Plan plan = describe(*goal, entry->record.disks[goal->index]);
+  Plan plan = describe(*goal, entry.record.disks[goal->index]);
   if (auto directory = sys::open_parent(goal->id.path)) {
-    const auto warning = space_warning(manager.settings, directory->get(), entry->record.directory);
+    const auto warning = space_warning(manager.settings, directory->get(), entry.record.directory);
     if (!warning.empty()) log::warn(warning);
   }
   if (dry_run) return plan;
-  auto work = open_work(manager, spec->name);
-  if (!work) return work.error();
-  goal = plan_grow(manager, work->record, *spec);  // as it is under the lock
+  VBD_TRY_ASSIGN(auto work, open_work(manager, spec.name));
+  goal = plan_grow(manager, work.record, spec);  // as it is under the lock
   if (!goal) return goal.error();
-  auto done = do_grow(manager, *work, *spec, *goal);
-  log::audit(cat("instance grow-disk ", spec->name, " ", goal->id.path, " to ", goal->to),
+  auto done = do_grow(manager, work, spec, *goal);
+  log::audit(cat("instance grow-disk ", spec.name, " ", goal->id.path, " to ", goal->to),
              done ? "done" : done.error().message());
   if (!done) return done.error();
   return plan;

@@ -8,12 +8,10 @@ namespace vbd::instance {
 
 Result<std::optional<RunningGuest>> running_guest(const Manager &manager, const InstanceRecord &record) {
   std::optional<GuestRecord> guest;
-  auto status = look(manager, record, guest);
-  if (!status) return status.error();
-  if (!guest || !status->there()) return std::optional<RunningGuest>{};
-  auto profile = profile_of(manager, *guest);
-  if (!profile) return profile.error();
-  return std::optional(RunningGuest{std::move(*guest), std::move(*profile)});
+  VBD_TRY_ASSIGN(auto status, look(manager, record, guest));
+  if (!guest || !status.there()) return std::optional<RunningGuest>{};
+  VBD_TRY_ASSIGN(auto profile, profile_of(manager, *guest));
+  return std::optional(RunningGuest{std::move(*guest), std::move(profile)});
 }
 
 Result<void> tell_size(const Manager &manager, const RunningGuest &guest, const DiskRecord &disk,

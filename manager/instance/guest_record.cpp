@@ -75,11 +75,10 @@ Result<std::optional<GuestRecord>> read_guest(const config::Settings &settings, 
     if (content.error().is(sys::kNotFound)) return std::optional<GuestRecord>{};
     return content.error();
   }
-  auto boot = sys::boot_id();
-  if (!boot) return boot.error();
-  auto guest = parse_guest(*content, uuid, *boot, path);
+  VBD_TRY_ASSIGN(auto boot, sys::boot_id());
+  auto guest = parse_guest(*content, uuid, boot, path);
   if (!guest || !*guest) return guest;
-  if (auto good = check_process(directory->get(), **guest, path); !good) return good.error();
+  VBD_TRY(check_process(directory->get(), **guest, path));
   return guest;
 }
 
@@ -103,9 +102,8 @@ Result<std::vector<GuestRecord>> noted_guests(const config::Settings &settings) 
     if (directory.error().is(sys::kNotFound)) return guests;
     return directory.error();
   }
-  auto names = sys::list_dir(directory->get());
-  if (!names) return names.error();
-  for (const auto &name : *names) {
+  VBD_TRY_ASSIGN(auto names, sys::list_dir(directory->get()));
+  for (const auto &name : names) {
     auto guest = read_guest(settings, name);
     if (!guest) log::warn(guest.error().message());
     if (guest && *guest) guests.push_back(std::move(**guest));
@@ -114,12 +112,10 @@ Result<std::vector<GuestRecord>> noted_guests(const config::Settings &settings) 
 }
 
 Result<void> write_guest(const config::Settings &settings, const GuestRecord &guest) {
-  auto boot = sys::boot_id();
-  if (!boot) return boot.error();
+  VBD_TRY_ASSIGN(auto boot, sys::boot_id());
   const std::string path = guest_directory(settings, guest.uuid);
-  auto directory = sys::make_trusted_directory(path, 0700, sys::kRunDirectory);
-  if (!directory) return directory.error();
-  return sys::replace_record_at(directory->get(), kFile, format_guest(guest, *boot));
+  VBD_TRY_ASSIGN(auto directory, sys::make_trusted_directory(path, 0700, sys::kRunDirectory));
+  return sys::replace_record_at(directory.get(), kFile, format_guest(guest, boot));
 }
 
 std::string format_guest(const GuestRecord &guest, const std::string &boot) {
@@ -138,14 +134,12 @@ Result<void> drop_guest(const config::Settings &settings, const std::string &uui
   const std::string path = guest_directory(settings, uuid);
   auto directory = sys::open_trusted_directory(path, sys::kRunDirectory);
   if (!directory) return directory.error().is(sys::kNotFound) ? Result<void>() : directory.error();
-  auto names = sys::list_dir(directory->get());
-  if (!names) return names.error();
-  for (const auto &name : *names) {
+  VBD_TRY_ASSIGN(auto names, sys::list_dir(directory->get()));
+  for (const auto &name : names) {
     if (auto gone = sys::unlink_at(directory->get(), name); !gone) return gone.error().at(path);
   }
-  auto parent = sys::open_trusted_directory(sys::dir_name(path), sys::kRunDirectory);
-  if (!parent) return parent.error();
-  return sys::remove_dir_at(parent->get(), uuid);
+  VBD_TRY_ASSIGN(auto parent, sys::open_trusted_directory(sys::dir_name(path), sys::kRunDirectory));
+  return sys::remove_dir_at(parent.get(), uuid);
 }
 
 }  // namespace vbd::instance

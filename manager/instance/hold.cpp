@@ -35,23 +35,21 @@ Result<void> note_held(const Manager &manager, GuestRecord &noted, bool held) {
 
 Result<void> hold_guest(const Manager &manager, Work &work, const std::function<Result<void>()> &meanwhile) {
   std::optional<GuestRecord> noted;
-  auto status = look(manager, work.record, noted);
-  if (!status) return status.error();
-  if (!noted || status->state != hypervisor::GuestStatus::State::running) return meanwhile();
-  auto profile = profile_of(manager, *noted);
-  if (!profile) return profile.error();
-  if (profile->commands.pause.empty() || profile->commands.resume.empty()) {
-    log::info(cat("the hypervisor ", profile->name, " can't hold a guest still"));
+  VBD_TRY_ASSIGN(auto status, look(manager, work.record, noted));
+  if (!noted || status.state != hypervisor::GuestStatus::State::running) return meanwhile();
+  VBD_TRY_ASSIGN(auto profile, profile_of(manager, *noted));
+  if (profile.commands.pause.empty() || profile.commands.resume.empty()) {
+    log::info(cat("the hypervisor ", profile.name, " can't hold a guest still"));
     return meanwhile();
   }
   const sys::Signals signals;
-  const hypervisor::Guest guest = guest_of(manager, *profile, *noted);
+  const hypervisor::Guest guest = guest_of(manager, profile, *noted);
   OperationRecord operation{"export", sys::now_rfc3339(), {}, false};
   operation.details[kHeldDetail] = "guest";
-  if (auto begun = begin_operation(manager, work, std::move(operation)); !begun) return begun;
+  VBD_TRY(begin_operation(manager, work, std::move(operation)));
   Result<void> done = note_held(manager, *noted, true);
   if (done) {
-    auto paused = hypervisor::tell_guest(guest, profile->commands.pause, {}, kFlush);
+    auto paused = hypervisor::tell_guest(guest, profile.commands.pause, {}, kFlush);
     done = paused ? meanwhile() : paused.error();
   }
   if (auto gone_on = let_go(guest); !gone_on) return done ? gone_on : done;
@@ -64,13 +62,11 @@ Result<void> hold_guest(const Manager &manager, Work &work, const std::function<
 Result<void> release_held(const Manager &manager, const InstanceRecord &record) {
   if (!record.operation || !record.operation->details.contains(kHeldDetail)) return {};
   std::optional<GuestRecord> noted;
-  auto status = look(manager, record, noted);
-  if (!status) return status.error();
-  if (!noted || !noted->held || status->state != hypervisor::GuestStatus::State::paused) return {};
-  auto profile = profile_of(manager, *noted);
-  if (!profile) return profile.error();
+  VBD_TRY_ASSIGN(auto status, look(manager, record, noted));
+  if (!noted || !noted->held || status.state != hypervisor::GuestStatus::State::paused) return {};
+  VBD_TRY_ASSIGN(auto profile, profile_of(manager, *noted));
   log::warn(cat("instance ", record.name, ": its guest was held still by an export that was cut off"));
-  if (auto gone_on = let_go(guest_of(manager, *profile, *noted)); !gone_on) return gone_on;
+  VBD_TRY(let_go(guest_of(manager, profile, *noted)));
   return note_held(manager, *noted, false);
 }
 

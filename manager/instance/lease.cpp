@@ -31,16 +31,14 @@ Result<LeaseTarget> target_at(const std::string &path) {
 Result<void> check_image_unused(const Manager &manager, const LeaseTarget &target) {
   auto info = sys::file_info_at(target.directory.get(), target.file);
   if (!info) return info.error().is(sys::kNotFound) ? Result<void>() : info.error();
-  auto record = device::Records(manager.settings.run_dir).find(info->id);
-  if (!record) return record.error();
-  if (*record) {
+  VBD_TRY_ASSIGN(auto record, device::Records(manager.settings.run_dir).find(info->id));
+  if (record) {
     return Error(device::kHeldByOther,
-                 cat(target.shown, ": attached here for ", text::join((*record)->holders, ", ")),
+                 cat(target.shown, ": attached here for ", text::join(record->holders, ", ")),
                  "detach it: that gives the lease up");
   }
-  auto file = sys::open_image_anywhere(target.shown, sys::Access::read);
-  if (!file) return file.error();
-  return image::refuse_users(file->get(), target.shown, false);
+  VBD_TRY_ASSIGN(auto file, sys::open_image_anywhere(target.shown, sys::Access::read));
+  return image::refuse_users(file.get(), target.shown, false);
 }
 
 /// The same for all disks of an instance, and its guest.
@@ -89,10 +87,9 @@ Result<LeaseTarget> find_lease_target(const Manager &manager, const std::string 
     return id ? target_at(id->path) : id.error();
   }
   if (word.find('/') != std::string::npos) return target_at(word);
-  auto pointer = Catalog(manager.settings).pointer(word);
-  if (!pointer) return pointer.error();
-  if (!pointer->has_value()) return Catalog(manager.settings).not_found(word);
-  auto target = target_at((*pointer)->directory);
+  VBD_TRY_ASSIGN(auto pointer, Catalog(manager.settings).pointer(word));
+  if (!pointer.has_value()) return Catalog(manager.settings).not_found(word);
+  auto target = target_at(pointer->directory);
   if (target) target->shown = word;
   return target;
 }
@@ -100,17 +97,16 @@ Result<LeaseTarget> find_lease_target(const Manager &manager, const std::string 
 Result<Plan> break_lease(const Manager &manager, const LeaseTarget &target, bool dry_run) {
   std::optional<sys::OperationLock> lock;
   if (!dry_run) {
-    auto taken = sys::OperationLock::acquire(target.directory.get(), target.path, kLeasePatience);
-    if (!taken) return taken.error();
-    lock = std::move(*taken);
+    VBD_TRY_ASSIGN(auto taken,
+                   sys::OperationLock::acquire(target.directory.get(), target.path, kLeasePatience));
+    lock = std::move(taken);
   }
-  auto seen = device::see_lease(target.spot(), manager.settings, true);
-  if (!seen) return seen.error();
-  const Plan plan = steps_of(manager, target, *seen);
+  VBD_TRY_ASSIGN(auto seen, device::see_lease(target.spot(), manager.settings, true));
+  const Plan plan = steps_of(manager, target, seen);
   if (plan.empty()) return plan;
-  if (auto unused = check_unused(manager, target, seen->instance); !unused) return unused.error();
+  VBD_TRY(check_unused(manager, target, seen.instance));
   if (dry_run) return plan;
-  auto done = do_break(manager, target, *seen);
+  auto done = do_break(manager, target, seen);
   for (const auto &step : plan)
     log::audit(cat("lease break: ", step), done ? "done" : done.error().message());
   if (!done) return done.error();

@@ -48,9 +48,8 @@ Result<void> detach_one(const Manager &manager, const InstanceRecord &record, co
 Result<void> end_unnoted(const Manager &manager, const std::string &uuid) {
   auto directory = sys::open_trusted_directory(guest_directory(manager.settings, uuid), sys::kRunDirectory);
   if (!directory) return directory.error().is(sys::kNotFound) ? Result<void>() : directory.error();
-  auto processes = sys::guarded_processes(directory->get(), hypervisor::kGuardFile);
-  if (!processes) return processes.error();
-  for (const auto &process : *processes) {
+  VBD_TRY_ASSIGN(auto processes, sys::guarded_processes(directory->get(), hypervisor::kGuardFile));
+  for (const auto &process : processes) {
     if (auto gone = manager.runner.stop(process, std::chrono::seconds(10)); !gone) return gone;
   }
   return {};
@@ -69,20 +68,17 @@ Result<Profile> profile_of(const Manager &manager, const GuestRecord &record) {
 }
 
 Result<GuestStatus> status_of(const Manager &manager, const GuestRecord &record) {
-  auto profile = profile_of(manager, record);
-  if (!profile) return profile.error();
-  return hypervisor::guest_status(guest_of(manager, *profile, record), kAnswer);
+  VBD_TRY_ASSIGN(auto profile, profile_of(manager, record));
+  return hypervisor::guest_status(guest_of(manager, profile, record), kAnswer);
 }
 
 Result<GuestStatus> look(const Manager &manager, const InstanceRecord &record,
                          std::optional<GuestRecord> &guest) {
-  auto read = read_guest(manager.settings, record.uuid);
-  if (!read) return read.error();
-  guest = *read;
+  VBD_TRY_ASSIGN(auto read, read_guest(manager.settings, record.uuid));
+  guest = read;
   if (!guest) {
-    auto found = find_unnoted(manager, record);
-    if (!found) return found.error();
-    guest = *found;
+    VBD_TRY_ASSIGN(auto found, find_unnoted(manager, record));
+    guest = found;
   }
   return guest ? status_of(manager, *guest) : Result<GuestStatus>(GuestStatus{});
 }
@@ -104,14 +100,12 @@ Result<void> check_here(const Manager &manager, const InstanceRecord &record) {
 Result<void> destroy(const Manager &manager, const std::optional<GuestRecord> &record,
                      const std::string &uuid) {
   if (record) {
-    auto profile = profile_of(manager, *record);
-    if (!profile) return profile.error();
+    VBD_TRY_ASSIGN(auto profile, profile_of(manager, *record));
     // A toolstack's start that goes on without us would make a guest after we have looked.
     if (!record->up) {
       if (auto ended = end_unnoted(manager, uuid); !ended) return ended;
     }
-    auto gone = hypervisor::destroy_guest(guest_of(manager, *profile, *record));
-    if (!gone) return gone;
+    VBD_TRY(hypervisor::destroy_guest(guest_of(manager, profile, *record)));
   }
   return end_unnoted(manager, uuid);
 }
@@ -124,10 +118,9 @@ Result<void> clear(const Manager &manager, Work &work, bool wanted_up) {
     if (!gone && !lost) log::error(lost.error().message());
     if (!gone) lost = gone;  // the device is gone all the same, and so is the guest
   }
-  if (auto gone = drop_guest(manager.settings, work.record.uuid); !gone) return gone;
-  auto kept = device::keep_lease({manager.settings, manager.registry}, work.record);
-  if (!kept) return kept.error();
-  if (!*kept && work.record.lease.node == manager.settings.node) work.record.lease.free();
+  VBD_TRY(drop_guest(manager.settings, work.record.uuid));
+  VBD_TRY_ASSIGN(auto kept, device::keep_lease({manager.settings, manager.registry}, work.record));
+  if (!kept && work.record.lease.node == manager.settings.node) work.record.lease.free();
   work.record.wanted_up = wanted_up;
   auto ended = end_operation(manager, work);
   if (!ended || lost) return ended;
@@ -138,40 +131,36 @@ Result<void> clear(const Manager &manager, Work &work, bool wanted_up) {
 
 Result<void> settle_live(const Manager &manager, Work &work) {
   std::optional<GuestRecord> guest;
-  auto status = look(manager, work.record, guest);
-  if (!status) return status.error();
+  VBD_TRY_ASSIGN(auto status, look(manager, work.record, guest));
   const bool stopping = work.record.operation->verb == "stop";
-  if (guest && guest->up && is_up(*status)) {
+  if (guest && guest->up && is_up(status)) {
     work.record.wanted_up = true;
     return end_operation(manager, work);
   }
-  if (auto gone = destroy(manager, guest, work.record.uuid); !gone) return gone;
+  VBD_TRY(destroy(manager, guest, work.record.uuid));
   const bool forgets = stopping && !work.record.operation->details.contains(kRemembered);
   return clear(manager, work, !forgets && work.record.wanted_up);
 }
 
 Result<void> check_down(const Manager &manager, const InstanceRecord &record) {
   std::optional<GuestRecord> guest;
-  auto status = look(manager, record, guest);
-  if (!status) return status.error();
+  VBD_TRY_ASSIGN(auto status, look(manager, record, guest));
   if (!guest) return {};
-  return Error(kRunning,
-               cat("instance ", record.name,
-                   status->there() ? ": it runs" : ": it ran, and its end is not cleared up"),
-               cat("vbd instance stop ", record.name));
+  return Error(
+      kRunning,
+      cat("instance ", record.name, status.there() ? ": it runs" : ": it ran, and its end is not cleared up"),
+      cat("vbd instance stop ", record.name));
 }
 
 Result<void> check_addressable(const Manager &manager, const std::string &name) {
   if (!hypervisor::is_ambiguous_name(name)) return {};
-  auto profile = hypervisor::load_profile(manager.settings.hypervisor, manager.profile_dirs);
-  if (!profile) return profile.error();
-  return hypervisor::check_guest_name(*profile, name);
+  VBD_TRY_ASSIGN(auto profile, hypervisor::load_profile(manager.settings.hypervisor, manager.profile_dirs));
+  return hypervisor::check_guest_name(profile, name);
 }
 
 Result<void> check_can_start(const Manager &manager) {
-  auto profile = hypervisor::load_profile(manager.settings.hypervisor, manager.profile_dirs);
-  if (!profile) return profile.error();
-  return hypervisor::check_present(*profile);
+  VBD_TRY_ASSIGN(auto profile, hypervisor::load_profile(manager.settings.hypervisor, manager.profile_dirs));
+  return hypervisor::check_present(profile);
 }
 
 }  // namespace vbd::instance

@@ -32,17 +32,15 @@ Result<void> give_disk(const Manager &manager, const Profile &profile, const Ins
   spec.vetting = manager.vetting.word;
   spec.leased = true;
   const device::Context context{manager.settings, manager.registry};
-  auto status = device::query(context, spec.id, true);
-  if (!status) return status.error();
-  if (profile.commands.opens_files && status->state == device::Status::State::detached) {
+  VBD_TRY_ASSIGN(auto status, device::query(context, spec.id, true));
+  if (profile.commands.opens_files && status.state == device::Status::State::detached) {
     const device::RenderSpec render{spec.id, profile.dialect, hypervisor::guest_vdev(profile, disk.vdev),
                                     spec.read_only, disk.driver_options};
     auto own = device::render(context, render);
     if (!own && !own.error().is(device::kDialect)) return own.error();
     spec.lend = own.ok();
   }
-  auto attached = device::attach(context, spec);
-  if (!attached) return attached.error();
+  VBD_TRY(device::attach(context, spec));
   if (spec.lend) lent.push_back(spec.id);
   return {};
 }
@@ -55,19 +53,18 @@ Result<void> check_locks(const Manager &manager, const Profile &profile, const s
       log::info(cat(id.path, ": opened by ", profile.name, ", which takes no lock on it"));
       continue;
     }
-    auto file = sys::open_image_below(id.path, sys::resolve_allowed(manager.settings.allowed_dirs),
-                                      sys::Access::read);
-    if (!file) return file.error();
-    auto info = sys::file_info(file->get());
-    if (!info) return info.error();
+    VBD_TRY_ASSIGN(auto file,
+                   sys::open_image_below(id.path, sys::resolve_allowed(manager.settings.allowed_dirs),
+                                         sys::Access::read));
+    VBD_TRY_ASSIGN(auto info, sys::file_info(file.get()));
     bool read_only = false;
     for (const auto &disk : record.disks)
       read_only |= logical_id(record, disk).path == id.path && disk.mode == DiskMode::ro;
     // A reader of QEMU's shares writing with nobody, as our mode for readers does.
-    auto held = sys::process_locks_image(
-        process.pid, info->id, read_only ? sys::ImageLockMode::stable : sys::ImageLockMode::exclusive);
-    if (!held) return held.error();
-    if (!*held) return Error(sys::kInUse, cat(id.path, ": ", profile.name, " has opened it without a lock"));
+    VBD_TRY_ASSIGN(auto held, sys::process_locks_image(
+                                  process.pid, info.id,
+                                  read_only ? sys::ImageLockMode::stable : sys::ImageLockMode::exclusive));
+    if (!held) return Error(sys::kInUse, cat(id.path, ": ", profile.name, " has opened it without a lock"));
   }
   return {};
 }
@@ -83,24 +80,19 @@ struct Starting {
 Result<void> run(Starting &starting, bool paused) {
   const Manager &manager = starting.manager;
   for (const auto &disk : starting.work.record.disks) {
-    auto given = give_disk(manager, starting.profile, starting.work.record, disk, starting.lent);
-    if (!given) return given;
+    VBD_TRY(give_disk(manager, starting.profile, starting.work.record, disk, starting.lent));
   }
-  auto config = render_for(manager, starting.profile, starting.work.record);
-  if (!config) return config.error();
+  VBD_TRY_ASSIGN(auto config, render_for(manager, starting.profile, starting.work.record));
   const std::string path = guest_directory(manager.settings, starting.guest.uuid);
-  auto directory = sys::open_trusted_directory(path, sys::kRunDirectory);
-  if (!directory) return directory.error();
-  if (auto put = sys::replace_file_at(directory->get(), hypervisor::kConfigFile, *config); !put) return put;
-  auto guard = sys::make_guard(directory->get(), hypervisor::kGuardFile);
-  if (!guard) return guard.error();
+  VBD_TRY_ASSIGN(auto directory, sys::open_trusted_directory(path, sys::kRunDirectory));
+  VBD_TRY(sys::replace_file_at(directory.get(), hypervisor::kConfigFile, config));
+  VBD_TRY_ASSIGN(auto guard, sys::make_guard(directory.get(), hypervisor::kGuardFile));
   auto guest = guest_of(manager, starting.profile, starting.guest);
-  auto started = hypervisor::start_guest(guest, *config, paused, guard->get());
+  auto started = hypervisor::start_guest(guest, config, paused, guard.get());
   starting.guest.process = guest.process;
   if (!started) return started;
-  auto locked = check_locks(manager, starting.profile, guest.process, starting.work.record, starting.lent);
-  if (!locked) return locked;
-  starting.guest.guarded = sys::has_guard(directory->get(), hypervisor::kGuardFile, guest.process);
+  VBD_TRY(check_locks(manager, starting.profile, guest.process, starting.work.record, starting.lent));
+  starting.guest.guarded = sys::has_guard(directory.get(), hypervisor::kGuardFile, guest.process);
   starting.guest.up = true;
   return write_guest(manager.settings, starting.guest);
 }
@@ -140,16 +132,15 @@ Result<void> start_here(const Manager &manager, const Profile &profile, Work &wo
 Result<void> check_name_free(const Manager &manager, const Profile &profile, const InstanceRecord &record) {
   const std::string &name = record.name;
   if (profile.commands.kind != hypervisor::Commands::Kind::toolstack) return {};
-  auto guests = hypervisor::toolstack_status(profile, manager.runner);
-  if (!guests) return guests.error();
-  for (const auto &[other, status] : *guests) {
+  VBD_TRY_ASSIGN(auto guests, hypervisor::toolstack_status(profile, manager.runner));
+  for (const auto &[other, status] : guests) {
     if (other == name || status.uuid.empty() || status.uuid != record.uuid) continue;
     return Error(kRunning,
                  cat("instance ", name, ": ", profile.name, " has a guest with its UUID, called ",
                      text::printable(other)),
                  "end that one with the hypervisor's own tools");
   }
-  if (!guests->contains(name)) return {};
+  if (!guests.contains(name)) return {};
   return Error(
       kRunning,
       cat("instance ", name, ": ", profile.name, " has a guest of that name, which vbd did not start"),
@@ -172,54 +163,44 @@ Result<Plan> go_on(const Manager &manager, const GuestRecord &record, const Gues
   }
   const bool waits = status.state == GuestStatus::State::paused || status.state == GuestStatus::State::error;
   if (!waits || spec.paused) return Plan{};
-  auto profile = profile_of(manager, record);
-  if (!profile) return profile.error();
+  VBD_TRY_ASSIGN(auto profile, profile_of(manager, record));
   if (dry_run) return Plan{cat("let ", spec.name, " go on")};
-  auto told = hypervisor::tell_guest(guest_of(manager, *profile, record), profile->commands.resume);
-  if (!told) return told.error();
+  VBD_TRY(hypervisor::tell_guest(guest_of(manager, profile, record), profile.commands.resume));
   return Plan{cat("let ", spec.name, " go on")};
 }
 
 Result<Plan> do_start(const Manager &manager, const StartSpec &spec, bool dry_run) {
   std::optional<GuestRecord> guest;
-  auto entry = Catalog(manager.settings).find(spec.name);
-  if (!entry) return entry.error();
-  if (auto workable = check_workable(*entry); !workable) return workable.error();
-  if (auto here = check_here(manager, entry->record); !here) return here.error();
-  if (!entry->record.operation) {
-    auto before = look(manager, entry->record, guest);
-    if (!before) return before.error();
-    if (is_up(*before)) return go_on(manager, *guest, *before, spec, dry_run);
+  VBD_TRY_ASSIGN(auto entry, Catalog(manager.settings).find(spec.name));
+  VBD_TRY(check_workable(entry));
+  VBD_TRY(check_here(manager, entry.record));
+  if (!entry.record.operation) {
+    VBD_TRY_ASSIGN(auto before, look(manager, entry.record, guest));
+    if (is_up(before)) return go_on(manager, *guest, before, spec, dry_run);
   }
-  auto profile = hypervisor::load_profile(manager.settings.hypervisor, manager.profile_dirs);
-  if (!profile) return profile.error();
-  if (auto present = hypervisor::check_present(*profile); !present) return present.error();
+  VBD_TRY_ASSIGN(auto profile, hypervisor::load_profile(manager.settings.hypervisor, manager.profile_dirs));
+  VBD_TRY(hypervisor::check_present(profile));
   if (dry_run) {
-    auto settled = find_settled(manager, spec.name, true);
-    if (!settled) return settled.error();
-    if (auto whole = check_whole(manager, settled->record); !whole) return whole.error();
-    return start_plan(settled->record, *profile);
+    VBD_TRY_ASSIGN(auto settled, find_settled(manager, spec.name, true));
+    VBD_TRY(check_whole(manager, settled.record));
+    return start_plan(settled.record, profile);
   }
-  auto work = open_work(manager, spec.name);
-  if (!work) return work.error();
-  if (auto here = check_here(manager, work->record); !here) return here.error();
-  auto status = look(manager, work->record, guest);
-  if (!status) return status.error();
-  if (is_up(*status)) {
-    if (entry->record.operation)
-      return go_on(manager, *guest, *status, spec, dry_run);  // what it had settled
+  VBD_TRY_ASSIGN(auto work, open_work(manager, spec.name));
+  VBD_TRY(check_here(manager, work.record));
+  VBD_TRY_ASSIGN(auto status, look(manager, work.record, guest));
+  if (is_up(status)) {
+    if (entry.record.operation) return go_on(manager, *guest, status, spec, dry_run);  // what it had settled
     return Error(kRunning, cat("instance ", spec.name, ": somebody else has started it meanwhile"));
   }
   if (guest) {
-    auto gone = destroy(manager, guest, work->record.uuid);
-    if (gone) gone = clear(manager, *work, work->record.wanted_up);
+    auto gone = destroy(manager, guest, work.record.uuid);
+    if (gone) gone = clear(manager, work, work.record.wanted_up);
     if (!gone) return gone.error();
   }
-  if (auto unused = check_name_free(manager, *profile, work->record); !unused) return unused.error();
-  if (auto whole = check_whole(manager, work->record); !whole) return whole.error();
-  const Plan plan = start_plan(work->record, *profile);
-  auto done = start_here(manager, *profile, *work, spec.paused);
-  if (!done) return done.error();
+  VBD_TRY(check_name_free(manager, profile, work.record));
+  VBD_TRY(check_whole(manager, work.record));
+  const Plan plan = start_plan(work.record, profile);
+  VBD_TRY(start_here(manager, profile, work, spec.paused));
   return plan;
 }
 

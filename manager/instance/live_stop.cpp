@@ -40,18 +40,16 @@ Error out_of_reach(const StopSpec &spec, const GuestRecord &guest) {
 /// Orderly within the time-out, then, when wanted, by force.
 Result<void> bring_down(const Manager &manager, const GuestRecord &guest, const GuestStatus &status,
                         const StopSpec &spec) {
-  auto profile = profile_of(manager, guest);
-  if (!profile) return profile.error();
-  const auto handle = guest_of(manager, *profile, guest);
-  if (is_out_of_reach(*profile, handle, guest) && !spec.force) return out_of_reach(spec, guest);
+  VBD_TRY_ASSIGN(auto profile, profile_of(manager, guest));
+  const auto handle = guest_of(manager, profile, guest);
+  if (is_out_of_reach(profile, handle, guest) && !spec.force) return out_of_reach(spec, guest);
   const bool waits = status.state == GuestStatus::State::paused || status.state == GuestStatus::State::error;
   if (spec.timeout.count() > 0 && status.state != GuestStatus::State::stopped) {
     if (waits && !spec.force) return still_running(spec, cat("it can't shut down: ", status.reason));
     bool down = false;
     if (!waits) {
-      auto waited = hypervisor::stop_orderly(handle, spec.timeout);
-      if (!waited) return waited.error();
-      down = *waited;
+      VBD_TRY_ASSIGN(auto waited, hypervisor::stop_orderly(handle, spec.timeout));
+      down = waited;
     }
     if (!down && sys::Interrupts::came() != 0)
       return still_running(spec, "it was asked to shut down and has not yet, when vbd was told to end");
@@ -76,11 +74,10 @@ Result<Plan> stop_lost(const Manager &manager, const StopSpec &spec, const Error
   const auto guest = std::find_if(guests->begin(), guests->end(),
                                   [&](const GuestRecord &noted) { return noted.name == spec.name; });
   if (guest == guests->end()) return why;
-  auto status = status_of(manager, *guest);
-  if (!status) return status.error();
+  VBD_TRY_ASSIGN(auto status, status_of(manager, *guest));
   if (dry_run) return Plan{cat("stop the guest of ", spec.name, ", whose instance can't be read")};
   auto down =
-      status->there() ? bring_down(manager, *guest, *status, spec) : destroy(manager, *guest, guest->uuid);
+      status.there() ? bring_down(manager, *guest, status, spec) : destroy(manager, *guest, guest->uuid);
   if (down) down = drop_guest(manager.settings, guest->uuid);
   if (!down) return down.error();
   return why.rephrase(
@@ -99,19 +96,17 @@ Result<Plan> do_stop(const Manager &manager, const StopSpec &spec, bool dry_run)
     auto entry = find_settled(manager, spec.name, true);
     if (!entry && is_lost(entry.error())) return stop_lost(manager, spec, entry.error(), true);
     if (!entry) return entry.error();
-    auto status = look(manager, entry->record, guest);
-    if (!status) return status.error();
-    return status->there() ? Plan{cat("stop ", spec.name)} : Plan{};
+    VBD_TRY_ASSIGN(auto status, look(manager, entry->record, guest));
+    return status.there() ? Plan{cat("stop ", spec.name)} : Plan{};
   }
   auto work = open_work(manager, spec.name);
   if (!work && is_lost(work.error())) return stop_lost(manager, spec, work.error(), false);
   if (!work) return work.error();
-  if (auto here = check_here(manager, work->record); !here) return here.error();
-  auto status = look(manager, work->record, guest);
-  if (!status) return status.error();
+  VBD_TRY(check_here(manager, work->record));
+  VBD_TRY_ASSIGN(auto status, look(manager, work->record, guest));
   const bool wanted = spec.remember ? false : work->record.wanted_up;
   if (!guest) {
-    if (auto unused = refuse_unrecorded(manager, work->record); !unused) return unused.error();
+    VBD_TRY(refuse_unrecorded(manager, work->record));
     if (!work->record.wanted_up && !may_run_here(manager.settings, work->record)) return Plan{};
   }
   OperationRecord operation{"stop", sys::now_rfc3339(), {}, false, {}};
@@ -122,8 +117,8 @@ Result<Plan> do_stop(const Manager &manager, const StopSpec &spec, bool dry_run)
     log::warn(begun.error().message());
     work->record.operation.reset();
   }
-  if (guest && status->there()) {
-    if (auto down = bring_down(manager, *guest, *status, spec); !down) {
+  if (guest && status.there()) {
+    if (auto down = bring_down(manager, *guest, status, spec); !down) {
       const auto ended = begun ? end_operation(manager, *work) : Result<void>();
       if (!ended) log::error(ended.error().message());
       return down.error();
@@ -147,26 +142,21 @@ Result<Plan> stop(const Manager &manager, const StopSpec &spec, bool dry_run) {
 }
 
 Result<Plan> reboot(const Manager &manager, const StopSpec &spec, bool dry_run) {
-  auto entry = find_settled(manager, spec.name, dry_run);
-  if (!entry) return entry.error();
+  VBD_TRY_ASSIGN(auto entry, find_settled(manager, spec.name, dry_run));
   std::optional<GuestRecord> guest;
-  auto status = look(manager, entry->record, guest);
-  if (!status) return status.error();
-  if (!is_up(*status))
-    return Error(kNotRunning, cat("instance ", spec.name, ": it does not run"), "start it");
-  auto profile = profile_of(manager, *guest);
-  if (!profile) return profile.error();
+  VBD_TRY_ASSIGN(auto status, look(manager, entry.record, guest));
+  if (!is_up(status)) return Error(kNotRunning, cat("instance ", spec.name, ": it does not run"), "start it");
+  VBD_TRY_ASSIGN(auto profile, profile_of(manager, *guest));
   const Plan plan{cat("reboot ", spec.name)};
   if (dry_run) return plan;
-  const auto &commands = spec.force ? profile->commands.reset : profile->commands.reboot;
-  auto told = hypervisor::tell_guest(guest_of(manager, *profile, *guest), commands);
-  if (!told) return told.error();
-  if (*told) return plan;
+  const auto &commands = spec.force ? profile.commands.reset : profile.commands.reboot;
+  VBD_TRY_ASSIGN(auto told, hypervisor::tell_guest(guest_of(manager, profile, *guest), commands));
+  if (told) return plan;
   StopSpec down = spec;
   down.remember = false;
   if (spec.force) down.timeout = std::chrono::seconds(0);
-  if (auto stopped = stop(manager, down, false); !stopped) return stopped.error();
-  if (auto started = start(manager, {spec.name, false}, false); !started) return started.error();
+  VBD_TRY(stop(manager, down, false));
+  VBD_TRY(start(manager, {spec.name, false}, false));
   return plan;
 }
 

@@ -90,21 +90,20 @@ Result<void> plan_add_disk(const Manager &manager, const InstanceRecord &record,
     if (!free) return free.error();
     name = *std::move(free);
   }
-  auto planned = plan_one_disk(manager, spec, wanted.disk, record.directory, name);
-  if (!planned) return planned.error();
+  VBD_TRY_ASSIGN(auto planned, plan_one_disk(manager, spec, wanted.disk, record.directory, name));
   for (const auto &other : change.added) {
-    if (planned->adopt && other.adopt && other.adopt->source == planned->adopt->source)
+    if (planned.adopt && other.adopt && other.adopt->source == planned.adopt->source)
       return Error(kGrammar, cat(other.adopt->source, " is adopted twice"));
   }
-  const std::string what = cat(record.directory, "/", name, " (", planned->record.driver.str(), ", ",
-                               planned->record.filetype.str(), ", ", format_size(planned->record.size), ")");
-  const bool elsewhere = planned->adopt && !planned->adopt->in_place;
+  const std::string what = cat(record.directory, "/", name, " (", planned.record.driver.str(), ", ",
+                               planned.record.filetype.str(), ", ", format_size(planned.record.size), ")");
+  const bool elsewhere = planned.adopt && !planned.adopt->in_place;
   const std::string from =
-      elsewhere ? cat(planned->adopt->source, " (a clone where the filesystem can, else moved) as ") : "";
-  change.lines.push_back(cat(planned->adopt ? "adopt " : "create ", from, what));
-  if (planned->adopt && !vetting_line(manager).empty()) change.lines.push_back(vetting_line(manager));
-  disks.insert(disks.begin() + static_cast<std::ptrdiff_t>(at), planned->record);
-  change.added.push_back(std::move(*planned));
+      elsewhere ? cat(planned.adopt->source, " (a clone where the filesystem can, else moved) as ") : "";
+  change.lines.push_back(cat(planned.adopt ? "adopt " : "create ", from, what));
+  if (planned.adopt && !vetting_line(manager).empty()) change.lines.push_back(vetting_line(manager));
+  disks.insert(disks.begin() + static_cast<std::ptrdiff_t>(at), planned.record);
+  change.added.push_back(std::move(planned));
   return {};
 }
 
@@ -120,28 +119,25 @@ Result<std::size_t> present_index(const DiskChange &wanted, const Change &change
 /// The catalog's number follows the image, whatever became of that.
 Result<void> plan_size(const Manager &manager, Change &change, DiskRecord &disk) {
   const LogicalId id = logical_id(change.after, disk);
-  auto size = real_size(manager, id);
-  if (!size) return size.error();
-  if (auto good = image::check_image_size(*size, text::printable(id.path)); !good) return good;
-  if (*size == disk.size) return {};
-  change.lines.push_back(cat("take ", id.path, " as it is: ", *size, " bytes, and no longer ", disk.size));
-  disk.size = *size;
+  VBD_TRY_ASSIGN(auto size, real_size(manager, id));
+  VBD_TRY(image::check_image_size(size, text::printable(id.path)));
+  if (size == disk.size) return {};
+  change.lines.push_back(cat("take ", id.path, " as it is: ", size, " bytes, and no longer ", disk.size));
+  disk.size = size;
   return {};
 }
 
 Result<void> plan_other(const Manager &manager, const DiskChange &wanted, Change &change) {
-  auto index = present_index(wanted, change);
-  if (!index) return index.error();
+  VBD_TRY_ASSIGN(auto index, present_index(wanted, change));
   auto &disks = change.after.disks;
-  DiskRecord &disk = disks[*index];
+  DiskRecord &disk = disks[index];
   const std::string path = logical_id(change.after, disk).path;
   const bool fresh = std::any_of(change.added.begin(), change.added.end(),
                                  [&](const PlannedDisk &added) { return added.record.file == disk.file; });
   if (wanted.what == DiskChange::What::size && !fresh) return plan_size(manager, change, disk);
   if (wanted.what == DiskChange::What::mode) {
     // Not yet made: nothing to look at.
-    auto whole = fresh ? Result<std::uint64_t>(disk.size) : whole_size(manager, change.after, disk);
-    if (!whole) return whole.error();
+    VBD_TRY(fresh ? Result<std::uint64_t>(disk.size) : whole_size(manager, change.after, disk));
     disk.mode = *wanted.disk.mode == "ro" ? DiskMode::ro : DiskMode::rw;
     change.lines.push_back(cat("make ", path, *wanted.disk.mode == "ro" ? " read-only" : " writable"));
     return {};
@@ -149,14 +145,14 @@ Result<void> plan_other(const Manager &manager, const DiskChange &wanted, Change
   if (fresh) return Error(kGrammar, cat("--disk remove: ", disk.file, " is added by the same command"));
   change.lines.push_back(cat("delete ", path));
   change.removed.push_back(disk);
-  disks.erase(disks.begin() + static_cast<std::ptrdiff_t>(*index));
+  disks.erase(disks.begin() + static_cast<std::ptrdiff_t>(index));
   return {};
 }
 
 /// Nobody may have what is deleted or gets another mode; another node's lease counts for all.
 Result<void> check_quiet(const Manager &manager, const InstanceRecord &record, const Change &change,
                          bool assume_unused) {
-  if (auto unleased = check_unleased(manager, record); !unleased) return unleased;
+  VBD_TRY(check_unleased(manager, record));
   for (const auto &disk : record.disks) {
     const auto same = std::find_if(change.after.disks.begin(), change.after.disks.end(),
                                    [&](const DiskRecord &other) { return other.file == disk.file; });
@@ -174,14 +170,12 @@ Result<Change> plan_change(const Manager &manager, const ModifySpec &spec, const
     return Error(kGrammar, cat(spec.changes.size(), " changes: at most ", kMostChanges, " at a time"));
   Change change{record, {}, {}, {}};
   for (const auto &wanted : spec.changes) {
-    auto done = wanted.what == DiskChange::What::add
-                    ? plan_add_disk(manager, record, directory, wanted, change)
-                    : plan_other(manager, wanted, change);
-    if (!done) return done.error();
+    VBD_TRY(wanted.what == DiskChange::What::add ? plan_add_disk(manager, record, directory, wanted, change)
+                                                 : plan_other(manager, wanted, change));
   }
   if (change.after.disks.size() > kMaxDisks)
     return Error(kGrammar, cat(change.after.disks.size(), " disks: at most ", kMaxDisks));
-  if (auto quiet = check_quiet(manager, record, change, spec.assume_unused); !quiet) return quiet.error();
+  VBD_TRY(check_quiet(manager, record, change, spec.assume_unused));
   // What can't be read back must not be written.
   auto read =
       config::parse_instance(config::write_instance(change.after), cat(record.directory, "/", kInstanceFile));
@@ -210,13 +204,12 @@ OperationRecord deleting(const Change &change) {
 Result<void> delete_files(const Manager &manager, Work &work, bool assume_unused) {
   auto &operation = *work.record.operation;
   for (const auto &file : operation.files) {
-    auto filetype = Constant::parse(operation.details[filetype_key(file)], PluginKind::filetype);
-    if (!filetype) return filetype.error();
+    VBD_TRY_ASSIGN(auto filetype,
+                   Constant::parse(operation.details[filetype_key(file)], PluginKind::filetype));
     auto there = sys::file_info_at(work.site.directory.get(), file);
     if (!there && there.error().is(sys::kNotFound)) continue;
-    auto gone = image::remove(manager.registry, *filetype, work.site.directory.get(), file,
-                              cat(work.site.path, "/", file), assume_unused);
-    if (!gone) return gone;
+    VBD_TRY(image::remove(manager.registry, filetype, work.site.directory.get(), file,
+                          cat(work.site.path, "/", file), assume_unused));
   }
   return end_operation(manager, work);
 }
@@ -225,8 +218,8 @@ Result<void> undo_making(const Manager &manager, Work &work) {
   for (const auto &file : work.record.operation->files) {
     if (auto gone = remove_created(manager.settings, work.site, file); !gone) return gone;
   }
-  if (auto back = undo_adoptions(manager, work.site, work.record); !back) return back;
-  if (auto ended = end_operation(manager, work); !ended) return ended;
+  VBD_TRY(undo_adoptions(manager, work.site, work.record));
+  VBD_TRY(end_operation(manager, work));
   return drop_witness(manager.settings, work.record.uuid);
 }
 
@@ -291,30 +284,28 @@ void say_when(const Manager &manager, const InstanceRecord &record) {
 }  // namespace
 
 Result<void> settle_modify(const Manager &manager, Work &work, bool assume_unused) {
-  if (auto gone = remove_stale_files(work.site.directory.get()); !gone) return gone;
+  VBD_TRY(remove_stale_files(work.site.directory.get()));
   const bool made = work.record.operation->details[kPhase] == kDeleting;
   return made ? delete_files(manager, work, assume_unused) : undo_making(manager, work);
 }
 
 Result<Plan> modify(const Manager &manager, const ModifySpec &spec, bool dry_run) {
-  auto entry = find_settled(manager, spec.name, dry_run);
-  if (!entry) return entry.error();
-  const std::string &path = entry->record.directory;
-  auto directory = sys::open_dir_below(path, sys::resolve_allowed(manager.settings.allowed_dirs));
-  if (!directory) return directory.error();
-  auto change = plan_change(manager, spec, entry->record, directory->get());
+  VBD_TRY_ASSIGN(auto entry, find_settled(manager, spec.name, dry_run));
+  const std::string &path = entry.record.directory;
+  VBD_TRY_ASSIGN(auto directory,
+                 sys::open_dir_below(path, sys::resolve_allowed(manager.settings.allowed_dirs)));
+  auto change = plan_change(manager, spec, entry.record, directory.get());
   if (!change) return change.error();
   if (!change->added.empty()) {
-    const auto warning = space_warning(manager.settings, directory->get(), path);
+    const auto warning = space_warning(manager.settings, directory.get(), path);
     if (!warning.empty()) log::warn(warning);
   }
   if (dry_run) return change->lines;
-  auto work = open_work(manager, spec.name);
-  if (!work) return work.error();
-  change = plan_change(manager, spec, work->record, work->site.directory.get());  // as it is under the lock
+  VBD_TRY_ASSIGN(auto work, open_work(manager, spec.name));
+  change = plan_change(manager, spec, work.record, work.site.directory.get());  // as it is under the lock
   if (!change) return change.error();
-  auto done = do_modify(manager, *work, *change, spec.assume_unused);
-  if (done && !change->added.empty()) say_when(manager, work->record);
+  auto done = do_modify(manager, work, *change, spec.assume_unused);
+  if (done && !change->added.empty()) say_when(manager, work.record);
   log::audit(cat("instance modify ", spec.name, ": ", text::join(change->lines, ", ")),
              done ? "done" : done.error().message());
   if (!done) return done.error();

@@ -32,7 +32,7 @@ bool take_word(std::string &rest, std::string_view word) {
 Result<void> read_change(std::string rest, const std::string &where, DiskChange &change) {
   if (take_word(rest, "add")) {
     change.what = DiskChange::What::add;
-    if (auto parsed = parse_disk_words(rest, where, change.disk); !parsed) return parsed;
+    VBD_TRY(parse_disk_words(rest, where, change.disk));
     if (change.disk.size || change.disk.adopt) return {};
     return bad_change(where, "neither size= nor adopt=");
   }
@@ -48,7 +48,7 @@ Result<void> read_change(std::string rest, const std::string &where, DiskChange 
     return {};
   }
   change.what = DiskChange::What::mode;
-  if (auto parsed = parse_disk_words(rest, where, change.disk); !parsed) return parsed;
+  VBD_TRY(parse_disk_words(rest, where, change.disk));
   const DiskSpec &disk = change.disk;
   const bool only_mode =
       disk.mode && !disk.size && !disk.adopt && !disk.filetype && !disk.driver && disk.options.empty();
@@ -67,7 +67,7 @@ Result<DiskChange> parse_disk_change(const std::string &text) {
   std::string rest = text;
   const auto colon = text.find(':');
   if (colon != std::string::npos && take_index(text.substr(0, colon), change.index)) rest.erase(0, colon + 1);
-  if (auto read = read_change(std::move(rest), where, change); !read) return read.error();
+  VBD_TRY(read_change(std::move(rest), where, change));
   return change;
 }
 

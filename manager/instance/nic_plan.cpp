@@ -19,10 +19,9 @@ constexpr std::string_view kMacPrefix = "aa:00:00";
 using Owners = std::map<std::string, std::string>;  // address -> instance
 
 Result<Owners> known_macs(const config::Settings &settings) {
-  auto entries = Catalog(settings).list();
-  if (!entries) return entries.error();
+  VBD_TRY_ASSIGN(auto entries, Catalog(settings).list());
   Owners owners;
-  for (const auto &entry : *entries) {
+  for (const auto &entry : entries) {
     for (const auto &nic : entry.record.nics) owners.emplace(nic.mac, entry.record.name);
   }
   return owners;
@@ -30,10 +29,9 @@ Result<Owners> known_macs(const config::Settings &settings) {
 
 Result<std::string> new_mac(const Owners &taken) {
   for (;;) {
-    auto random = sys::new_uuid();
-    if (!random) return random.error();
+    VBD_TRY_ASSIGN(auto random, sys::new_uuid());
     std::string mac(kMacPrefix);
-    for (std::size_t i = 0; i < 6; i += 2) mac += cat(":", random->substr(i, 2));
+    for (std::size_t i = 0; i < 6; i += 2) mac += cat(":", random.substr(i, 2));
     if (!taken.contains(mac)) return mac;
   }
 }
@@ -54,23 +52,20 @@ Result<void> check_nic_numbers(const AddSpec &spec) {
 
 Result<std::vector<NicRecord>> plan_nics(const Manager &manager, const AddSpec &spec) {
   if (spec.nics.empty()) return std::vector<NicRecord>{};
-  if (auto good = check_nic_numbers(spec); !good) return good.error();
-  auto profile = hypervisor::load_profile(manager.settings.hypervisor, manager.profile_dirs);
-  if (!profile) return profile.error();
-  auto taken = known_macs(manager.settings);
-  if (!taken) return taken.error();
+  VBD_TRY(check_nic_numbers(spec));
+  VBD_TRY_ASSIGN(auto profile, hypervisor::load_profile(manager.settings.hypervisor, manager.profile_dirs));
+  VBD_TRY_ASSIGN(auto taken, known_macs(manager.settings));
   std::vector<NicRecord> nics(spec.nics.size());
   for (const auto &wanted : spec.nics) {
     const std::string where = cat("--net ", wanted.index);
     NicRecord &nic = nics[wanted.index];
     nic = wanted.nic;
-    if (auto good = hypervisor::check_nic_mode(*profile, nic.mode, where); !good) return good.error();
+    VBD_TRY(hypervisor::check_nic_mode(profile, nic.mode, where));
     if (nic.mac.empty()) {
-      auto mac = new_mac(*taken);
-      if (!mac) return mac.error();
-      nic.mac = *mac;
+      VBD_TRY_ASSIGN(auto mac, new_mac(taken));
+      nic.mac = mac;
     }
-    const auto [owner, free] = taken->emplace(nic.mac, spec.name);
+    const auto [owner, free] = taken.emplace(nic.mac, spec.name);
     if (!free) {
       return Error(kMacInUse, cat(where, ": mac ", nic.mac, ": is in use by the instance ", owner->second),
                    "mac=generate makes a new one");

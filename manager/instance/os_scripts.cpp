@@ -27,13 +27,12 @@ class Attached {
   Result<std::vector<std::string>> attach_all(const sys::Signals &signals) {
     std::vector<std::string> nodes;
     for (const auto &disk : record_.disks) {
-      if (auto asked = signals.check(); !asked) return asked.error();
+      VBD_TRY(signals.check());
       device::AttachSpec spec{logical_id(record_, disk), holder_of(record_), disk.mode == DiskMode::ro,
                               disk.driver_options};
       spec.locked = true;
-      auto attachment = device::attach({manager_.settings, manager_.registry}, spec);
-      if (!attachment) return attachment.error();
-      nodes.push_back(attachment->node);
+      VBD_TRY_ASSIGN(auto attachment, device::attach({manager_.settings, manager_.registry}, spec));
+      nodes.push_back(attachment.node);
     }
     return nodes;
   }
@@ -63,10 +62,9 @@ class Attached {
 
 Result<os::Guest> describe_guest(const Manager &manager, const InstanceRecord &record,
                                  std::vector<std::string> devices) {
-  auto profile = hypervisor::load_profile(manager.settings.hypervisor, manager.profile_dirs);
-  if (!profile) return profile.error();
+  VBD_TRY_ASSIGN(auto profile, hypervisor::load_profile(manager.settings.hypervisor, manager.profile_dirs));
   os::Guest guest{record, {}, record.backend, record.hypervisor, std::move(devices)};
-  for (const auto &[name, value] : profile->defaults) {
+  for (const auto &[name, value] : profile.defaults) {
     auto &to = is_backend(name) ? guest.backend_parameters : guest.hypervisor_parameters;
     if (!record.backend.contains(name) && !record.hypervisor.contains(name)) to[name] = value;
   }
@@ -76,9 +74,8 @@ Result<os::Guest> describe_guest(const Manager &manager, const InstanceRecord &r
 
 Result<void> verify_parameters(const Manager &manager, const os::Definition &definition,
                                const InstanceRecord &record) {
-  auto name = os::parse_os_name(record.os);
-  if (!name) return name.error();
-  return os::run_verify({manager.settings, manager.runner}, definition, name->variant, record.os_parameters);
+  VBD_TRY_ASSIGN(auto name, os::parse_os_name(record.os));
+  return os::run_verify({manager.settings, manager.runner}, definition, name.variant, record.os_parameters);
 }
 
 Result<void> run_on_disks(const Manager &manager, const Site &site, const InstanceRecord &record,
@@ -107,16 +104,17 @@ Result<void> run_install(const Manager &manager, const Site &site, const Instanc
 
 Result<void> detach_left(const Manager &manager, const InstanceRecord &record) {
   if (!record.operation || !record.operation->details.contains(kScriptDetail)) return {};
-  if (auto here = check_unleased(manager, record); !here) return here;
+  VBD_TRY(check_unleased(manager, record));
   return Attached(manager, record).detach_all();
 }
 
 Result<void> settle_export(const Manager &manager, Work &work) {
-  if (auto gone_on = release_held(manager, work.record); !gone_on) return gone_on;
-  if (auto gone = detach_left(manager, work.record); !gone) return gone;
-  auto record = Catalog(manager.settings).read_record(work.site.directory.get(), work.site.path);
-  if (!record) return record.error();  // without the lease, by now
-  work.record = std::move(*record);
+  VBD_TRY(release_held(manager, work.record));
+  VBD_TRY(detach_left(manager, work.record));
+  VBD_TRY_ASSIGN(auto record,
+                 Catalog(manager.settings)
+                     .read_record(work.site.directory.get(), work.site.path));  // without the lease, by now
+  work.record = std::move(record);
   return end_operation(manager, work);
 }
 

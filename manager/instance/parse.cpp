@@ -65,7 +65,7 @@ Result<void> take_template_word(const Word &word, bool after_path, const std::st
     return {};
   }
   if (!word.has_value) return unknown_flag(word, after_path ? spec.path : "", where);
-  if (auto given = need_value(word, where); !given) return given;
+  VBD_TRY(need_value(word, where));
   if (word.key == "path") {
     spec.path = word.value;
   } else if (word.key == "driver") {
@@ -79,7 +79,7 @@ Result<void> take_template_word(const Word &word, bool after_path, const std::st
 }
 
 Result<void> take_disk_word(const Word &word, const std::string &where, DiskSpec &disk) {
-  if (auto given = need_value(word, where); !given) return given;
+  VBD_TRY(need_value(word, where));
   if (word.key == "size") {
     auto size = parse_image_size(word.value, SizeStyle::instance);
     if (!size) return size.error().at(where);
@@ -111,11 +111,10 @@ Result<void> parse_template(const std::string &text, AddSpec &spec) {
     return bad(where, cat("unknown disk template '", text::printable(kind), "'"),
                "write file:[path=DIR][,driver=D][,filetype=F][,reuse][,OPTION=VALUE...]");
   }
-  auto words = words_of(colon == std::string::npos ? "" : text.substr(colon + 1), where);
-  if (!words) return words.error();
+  VBD_TRY_ASSIGN(auto words, words_of(colon == std::string::npos ? "" : text.substr(colon + 1), where));
   bool after_path = false;
-  for (const auto &word : *words) {
-    if (auto taken = take_template_word(word, after_path, where, spec); !taken) return taken;
+  for (const auto &word : words) {
+    VBD_TRY(take_template_word(word, after_path, where, spec));
     after_path = word.key == "path";
   }
   return {};
@@ -131,15 +130,13 @@ Result<DiskSpec> parse_disk(const std::string &text) {
     return bad(where, "expected a disk's number first", "write --disk 0:size=5G");
   }
   if (disk.index > 701) return bad(where, "disks are numbered 0 to 701 (sda to sdzz)");
-  const auto parsed = parse_disk_words(colon == std::string::npos ? "" : text.substr(colon + 1), where, disk);
-  if (!parsed) return parsed.error();
+  VBD_TRY(parse_disk_words(colon == std::string::npos ? "" : text.substr(colon + 1), where, disk));
   return disk;
 }
 
 Result<void> parse_disk_words(const std::string &text, const std::string &where, DiskSpec &disk) {
-  auto words = words_of(text, where);
-  if (!words) return words.error();
-  for (const auto &word : *words) {
+  VBD_TRY_ASSIGN(auto words, words_of(text, where));
+  for (const auto &word : words) {
     if (auto taken = take_disk_word(word, where, disk); !taken) return taken.error();
   }
   return {};

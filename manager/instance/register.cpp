@@ -64,13 +64,12 @@ Result<void> narrow(const Manager &manager, const RegisterSpec &spec, Registrati
                        given.backend.empty() && given.hypervisor.empty() && given.os_parameters.empty() &&
                        given.nics.empty();
   if (nothing) return {};
-  auto profile = hypervisor::load_profile(manager.settings.hypervisor, manager.profile_dirs);
-  if (!profile) return profile.error();
-  if (auto good = hypervisor::check_parameters(*profile, given.backend, "-B"); !good) return good;
-  if (auto good = hypervisor::check_parameters(*profile, given.hypervisor, "-H"); !good) return good;
+  VBD_TRY_ASSIGN(auto profile, hypervisor::load_profile(manager.settings.hypervisor, manager.profile_dirs));
+  VBD_TRY(hypervisor::check_parameters(profile, given.backend, "-B"));
+  VBD_TRY(hypervisor::check_parameters(profile, given.hypervisor, "-H"));
   const InstanceRecord before = plan.record;
   InstanceRecord &record = plan.record;
-  const hypervisor::Outside outside{*profile, spec.trust, plan.brought};
+  const hypervisor::Outside outside{profile, spec.trust, plan.brought};
   record.backend = outside.take("-B", record.backend, given.backend);
   record.hypervisor = outside.take("-H", record.hypervisor, given.hypervisor);
   record.os_parameters = outside.take_os(record.os_parameters, given.os_parameters);
@@ -117,9 +116,9 @@ Result<Original> find_original(const Manager &manager, const InstanceRecord &fou
   // Two mounts of one directory have device numbers of their own.
   if (own->id.inode == there->id.inode && (dry_run || own->id == there->id)) return Original::here;
   if (!dry_run) {
-    auto name = sys::NameLock::acquire(directory, path, manager.settings.node, kOriginalPatience);
-    if (!name) return name.error();
-    if (name->seen_in(home->get())) return Original::here;
+    VBD_TRY_ASSIGN(auto name,
+                   sys::NameLock::acquire(directory, path, manager.settings.node, kOriginalPatience));
+    if (name.seen_in(home->get())) return Original::here;
   }
   auto record = Catalog(manager.settings).read_record(home->get(), found.directory);
   return record && record->uuid == found.uuid ? Original::elsewhere : Original::unseen;
@@ -137,12 +136,11 @@ void find_former(Registration &plan, const Others &others, bool moved) {
 
 Result<Registration> plan_registration(const Manager &manager, const InstanceRecord &found,
                                        const std::string &path, const std::string &as, Original original) {
-  auto entries = Catalog(manager.settings).list();
-  if (!entries) return entries.error();
+  VBD_TRY_ASSIGN(auto entries, Catalog(manager.settings).list());
   const std::string name = as.empty() ? found.name : as;
   if (auto good = check_addressable(manager, name); !good)
     return good.error().with_hint(cat("give it another name with --as; ", good.error().hint()));
-  const Others others = find_others(*entries, found, name, path);
+  const Others others = find_others(entries, found, name, path);
   // One that gets another name is another instance: where the other one is just not mounted, it stays known.
   const bool moved = others.same_uuid != nullptr && others.same_uuid->missing && name == found.name;
   const bool copied = (others.same_uuid != nullptr && !moved) || original == Original::elsewhere;
@@ -157,9 +155,8 @@ Result<Registration> plan_registration(const Manager &manager, const InstanceRec
   plan.rewrite = !settled;
   plan.replaces = others.same_name != nullptr;
   if (!settled && (copied || name != found.name)) {
-    auto uuid = sys::new_uuid();
-    if (!uuid) return uuid.error();
-    plan.record.uuid = *uuid;
+    VBD_TRY_ASSIGN(auto uuid, sys::new_uuid());
+    plan.record.uuid = uuid;
   }
   if (original == Original::elsewhere) plan.record.lease.free();  // the original's
   plan.record.name = name;
@@ -186,8 +183,7 @@ Result<void> check_registrable(const Manager &manager, const InstanceRecord &fou
                                                  : "finish it where it began");
   }
   if (original != Original::elsewhere) {
-    auto free = device::check_lease(found.lease, manager.settings, path, path);
-    if (!free) return free;
+    VBD_TRY(device::check_lease(found.lease, manager.settings, path, path));
   }
   if (!plan.rewrite) return {};
   InstanceRecord here = found;
@@ -211,8 +207,8 @@ Result<void> vet_all(const Manager &manager, const Registration &plan) {
 
 /// An instance that this host does not know yet: its words and its images.
 Result<void> take_in(const Manager &manager, const RegisterSpec &spec, Registration &plan) {
-  if (auto narrowed = narrow(manager, spec, plan); !narrowed) return narrowed;
-  if (auto good = vet_all(manager, plan); !good) return good;
+  VBD_TRY(narrow(manager, spec, plan));
+  VBD_TRY(vet_all(manager, plan));
   if (!vetting_line(manager).empty()) plan.lines.push_back(vetting_line(manager));
   return {};
 }
@@ -221,13 +217,12 @@ Result<void> take_in(const Manager &manager, const RegisterSpec &spec, Registrat
 Result<Registration> plan_checked(const Manager &manager, const RegisterSpec &spec,
                                   const InstanceRecord &found, const std::string &path, int directory,
                                   bool dry_run) {
-  auto original = find_original(manager, found, path, directory, dry_run);
-  if (!original) return original.error();
-  auto plan = plan_registration(manager, found, path, spec.as, *original);
+  VBD_TRY_ASSIGN(auto original, find_original(manager, found, path, directory, dry_run));
+  auto plan = plan_registration(manager, found, path, spec.as, original);
   if (!plan) return plan;
-  if (auto good = check_registrable(manager, found, path, *plan, *original); !good) return good.error();
+  VBD_TRY(check_registrable(manager, found, path, *plan, original));
   if (plan->known) return plan;
-  if (auto good = take_in(manager, spec, *plan); !good) return good.error();
+  VBD_TRY(take_in(manager, spec, *plan));
   return plan;
 }
 
@@ -239,8 +234,7 @@ Result<void> do_register(const Catalog &catalog, const Site &site, const Instanc
       return written;
   }
   if (!plan.known) {
-    auto known = plan.replaces ? catalog.replace_pointer(plan.record) : catalog.write_pointer(plan.record);
-    if (!known) return known;
+    VBD_TRY(plan.replaces ? catalog.replace_pointer(plan.record) : catalog.write_pointer(plan.record));
   }
   for (const auto &name : plan.former) {
     if (auto gone = catalog.remove_pointer(name); !gone) return gone;
@@ -254,7 +248,7 @@ Result<void> check_names_nothing_here(const Manager &manager, const InstanceReco
   Registration plan;
   plan.record = record;
   RegisterSpec spec;
-  if (auto narrowed = narrow(manager, spec, plan); !narrowed) return narrowed;
+  VBD_TRY(narrow(manager, spec, plan));
   std::vector<std::string> names;
   for (const auto &word : plan.brought.left_out) {
     if (word.reason == "host")
@@ -273,34 +267,30 @@ Result<FromOutside> register_directory(const Manager &manager, const RegisterSpe
   }
   const Catalog catalog(manager.settings);
   const auto allowed = sys::resolve_allowed(manager.settings.allowed_dirs);
-  auto path = sys::confine(sys::absolute_path(spec.directory), allowed);
-  if (!path) return path.error();
-  auto opened = sys::open_dir_below(*path, allowed);
-  if (!opened) return opened.error();
-  auto found = catalog.read_record(opened->get(), *path);
+  VBD_TRY_ASSIGN(auto path, sys::confine(sys::absolute_path(spec.directory), allowed));
+  VBD_TRY_ASSIGN(auto opened, sys::open_dir_below(path, allowed));
+  auto found = catalog.read_record(opened.get(), path);
   if (!found) {
     if (!found.error().is(sys::kNotFound)) return found.error();
-    return Error(kInstanceNotFound, cat(*path, ": holds no instance"),
+    return Error(kInstanceNotFound, cat(path, ": holds no instance"),
                  "vbd instance add with reuse makes one of the images that lie there");
   }
   std::optional<sys::OperationLock> names;
   Site site;
   if (!dry_run) {
-    auto taken = catalog.lock_names();
-    if (!taken) return taken.error();
-    names = std::move(*taken);
-    auto locked = open_site(manager.settings, *path, std::chrono::milliseconds(0));
-    if (!locked) return locked.error();
-    site = std::move(*locked);
-    found = catalog.read_record(site.directory.get(), *path);
+    VBD_TRY_ASSIGN(auto taken, catalog.lock_names());
+    names = std::move(taken);
+    VBD_TRY_ASSIGN(auto locked, open_site(manager.settings, path, std::chrono::milliseconds(0)));
+    site = std::move(locked);
+    found = catalog.read_record(site.directory.get(), path);
     if (!found) return found.error();
   }
   auto plan =
-      plan_checked(manager, spec, *found, *path, dry_run ? opened->get() : site.directory.get(), dry_run);
+      plan_checked(manager, spec, *found, path, dry_run ? opened.get() : site.directory.get(), dry_run);
   if (!plan) return plan.error();
   if (dry_run || plan->lines.empty()) return FromOutside{plan->lines, plan->brought};
   auto done = do_register(catalog, site, *found, *plan);
-  log::audit(cat("instance register ", plan->record.name, " in ", *path),
+  log::audit(cat("instance register ", plan->record.name, " in ", path),
              done ? "done" : done.error().message());
   if (!done) return done.error();
   return FromOutside{plan->lines, plan->brought};

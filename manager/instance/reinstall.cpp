@@ -25,33 +25,31 @@ Result<os::Definition> definition_of(const Manager &manager, const InstanceRecor
     return Error(kNoOs, cat("instance ", record.name, ": has no guest OS definition"),
                  "give one with -o OS[+VARIANT]");
   }
-  auto name = os::parse_os_name(record.os);
-  if (!name) return name.error();
-  auto definition = os::find_definition(manager.settings, name->name);
+  VBD_TRY_ASSIGN(auto name, os::parse_os_name(record.os));
+  auto definition = os::find_definition(manager.settings, name.name);
   if (!definition) return definition;
-  if (auto good = os::check_variant(*definition, *name); !good) return good.error();
-  if (auto good = verify_parameters(manager, *definition, record); !good) return good.error();
+  VBD_TRY(os::check_variant(*definition, name));
+  VBD_TRY(verify_parameters(manager, *definition, record));
   return definition;
 }
 
 Result<void> do_reinstall(const Manager &manager, const ReinstallSpec &spec,
                           const os::Definition &definition) {
-  auto work = open_work(manager, spec.name);
-  if (!work) return work.error();
-  if (auto unused = check_all_unused(manager, work->record, false); !unused) return unused;
-  work->record = with_os(std::move(work->record), spec);
+  VBD_TRY_ASSIGN(auto work, open_work(manager, spec.name));
+  VBD_TRY(check_all_unused(manager, work.record, false));
+  work.record = with_os(std::move(work.record), spec);
   OperationRecord operation{"reinstall", sys::now_rfc3339(), {}, false};
   operation.details[kScriptDetail] = "create";
-  if (auto begun = begin_operation(manager, *work, std::move(operation)); !begun) return begun;
-  auto done = run_install(manager, work->site, work->record, definition, true);
+  VBD_TRY(begin_operation(manager, work, std::move(operation)));
+  auto done = run_install(manager, work.site, work.record, definition, true);
   if (!done) {
     // What could not be detached keeps the operation, so that the next verb tries again.
-    if (auto left = detach_left(manager, work->record); !left) {
+    if (auto left = detach_left(manager, work.record); !left) {
       log::error(cat("instance ", spec.name, ": left interrupted: ", left.error().message()));
       return done;
     }
   }
-  auto ended = end_operation(manager, *work);
+  auto ended = end_operation(manager, work);
   if (done) return ended;
   if (!ended) log::error(cat("instance ", spec.name, ": left interrupted: ", ended.error().message()));
   return done.error().with_hint(cat("its disks hold an unfinished installation",
@@ -61,19 +59,17 @@ Result<void> do_reinstall(const Manager &manager, const ReinstallSpec &spec,
 }  // namespace
 
 Result<Plan> reinstall(const Manager &manager, const ReinstallSpec &spec, bool dry_run) {
-  auto entry = find_settled(manager, spec.name, dry_run);
-  if (!entry) return entry.error();
-  const InstanceRecord record = with_os(entry->record, spec);
-  auto definition = definition_of(manager, record);
-  if (!definition) return definition.error();
-  if (auto unused = check_all_unused(manager, record, false); !unused) return unused.error();
+  VBD_TRY_ASSIGN(auto entry, find_settled(manager, spec.name, dry_run));
+  const InstanceRecord record = with_os(entry.record, spec);
+  VBD_TRY_ASSIGN(auto definition, definition_of(manager, record));
+  VBD_TRY(check_all_unused(manager, record, false));
   Plan plan;
   for (const auto &disk : record.disks) {
     plan.push_back(cat("install ", record.os, " over what is on ", logical_id(record, disk).path));
   }
-  plan.push_back(cat("run ", definition->script("create")));
+  plan.push_back(cat("run ", definition.script("create")));
   if (dry_run) return plan;
-  auto done = do_reinstall(manager, spec, *definition);
+  auto done = do_reinstall(manager, spec, definition);
   log::audit(cat("instance reinstall ", spec.name, " with ", record.os),
              done ? "done" : done.error().message());
   if (!done) return done.error();
@@ -81,10 +77,11 @@ Result<Plan> reinstall(const Manager &manager, const ReinstallSpec &spec, bool d
 }
 
 Result<void> settle_reinstall(const Manager &manager, Work &work) {
-  if (auto gone = detach_left(manager, work.record); !gone) return gone;
-  auto record = Catalog(manager.settings).read_record(work.site.directory.get(), work.site.path);
-  if (!record) return record.error();  // without the lease, by now
-  work.record = std::move(*record);
+  VBD_TRY(detach_left(manager, work.record));
+  VBD_TRY_ASSIGN(auto record,
+                 Catalog(manager.settings)
+                     .read_record(work.site.directory.get(), work.site.path));  // without the lease, by now
+  work.record = std::move(record);
   log::warn(cat("instance ", work.record.name,
                 ": its reinstall was cut off; the disks hold an unfinished installation"));
   return end_operation(manager, work);

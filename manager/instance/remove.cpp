@@ -58,26 +58,23 @@ bool ends_in_removal(const std::string &verb) {
 }
 
 Result<void> do_remove(const Manager &manager, const InstanceRecord &known, const RemoveSpec &spec) {
-  auto site = open_site(manager.settings, known.directory, kRemovePatience);
-  if (!site) return site.error();
-  auto record = read_again(manager, *site, known);
-  if (!record) return record.error();
-  if (record->operation && record->operation->verb == "add") {
-    if (spec.keep_files) keep_images(*record);
-    return undo_add(manager, *site, *record, NamesLock::wanted);
+  VBD_TRY_ASSIGN(auto site, open_site(manager.settings, known.directory, kRemovePatience));
+  VBD_TRY_ASSIGN(auto record, read_again(manager, site, known));
+  if (record.operation && record.operation->verb == "add") {
+    if (spec.keep_files) keep_images(record);
+    return undo_add(manager, site, record, NamesLock::wanted);
   }
-  if (record->operation && record->operation->verb != "remove") {
-    return Error(kInterrupted, cat("instance ", spec.name, ": ", record->operation->verb, " was interrupted"),
+  if (record.operation && record.operation->verb != "remove") {
+    return Error(kInterrupted, cat("instance ", spec.name, ": ", record.operation->verb, " was interrupted"),
                  "try again");
   }
-  if (auto unused = check_all_unused(manager, *record, spec.assume_unused); !unused) return unused;
-  record->operation = OperationRecord{"remove", sys::now_rfc3339(), {}, false};
-  for (const auto &disk : record->disks) {
-    if (!spec.keep_files) record->operation->files.push_back(disk.file);
+  VBD_TRY(check_all_unused(manager, record, spec.assume_unused));
+  record.operation = OperationRecord{"remove", sys::now_rfc3339(), {}, false};
+  for (const auto &disk : record.disks) {
+    if (!spec.keep_files) record.operation->files.push_back(disk.file);
   }
-  if (auto written = Catalog(manager.settings).write_record(site->directory.get(), *record); !written)
-    return written;
-  return finish_remove(manager, *site, *record, spec.assume_unused, NamesLock::wanted);
+  VBD_TRY(Catalog(manager.settings).write_record(site.directory.get(), record));
+  return finish_remove(manager, site, record, spec.assume_unused, NamesLock::wanted);
 }
 
 /// Calls `act` with every directory of `candidates` whose instance.yaml is of `name`.
@@ -102,9 +99,8 @@ Result<Plan> remove_orphans(const Manager &manager, const RemoveSpec &spec, bool
   if (walk.instances.empty() && walk.leftovers.empty()) return not_found;
   std::optional<sys::OperationLock> lock;
   if (!dry_run) {
-    auto names = Catalog(manager.settings).lock_names();
-    if (!names) return names.error();
-    lock = std::move(*names);
+    VBD_TRY_ASSIGN(auto names, Catalog(manager.settings).lock_names());
+    lock = std::move(names);
   }
   const auto finish = [&](const std::string &path, const InstanceRecord &record) -> Result<void> {
     if (record.directory != path) return {};  // a copy
@@ -117,12 +113,12 @@ Result<Plan> remove_orphans(const Manager &manager, const RemoveSpec &spec, bool
     auto settled = settle(manager, spec.name, path, spec.assume_unused);
     return settled ? Result<void>() : settled.error();
   };
-  if (auto done = for_name(manager.settings, walk.instances, spec.name, finish); !done) return done.error();
+  VBD_TRY(for_name(manager.settings, walk.instances, spec.name, finish));
   const auto sweep = [&](const std::string &path, const InstanceRecord &) -> Result<void> {
     plan.push_back(cat("remove ", path, ", which a killed run left"));
     return dry_run ? Result<void>() : remove_leftover(manager.settings, path);
   };
-  if (auto done = for_name(manager.settings, walk.leftovers, spec.name, sweep); !done) return done.error();
+  VBD_TRY(for_name(manager.settings, walk.leftovers, spec.name, sweep));
   if (!dry_run) {
     for (const auto &leftover : walk.leftovers) sweep_leftovers(manager.settings, leftover);
   }
@@ -147,8 +143,8 @@ void say_what_stays(const InstanceRecord &record) {
 }  // namespace
 
 Result<void> check_all_unused(const Manager &manager, const InstanceRecord &record, bool assume_unused) {
-  if (auto free = check_unleased(manager, record); !free) return free;
-  if (auto down = check_down(manager, record); !down) return down;
+  VBD_TRY(check_unleased(manager, record));
+  VBD_TRY(check_down(manager, record));
   for (const auto &disk : record.disks) {
     if (auto unused = check_disk_unused(manager, record, disk, assume_unused); !unused) return unused;
   }
@@ -159,25 +155,22 @@ Result<void> check_disk_unused(const Manager &manager, const InstanceRecord &rec
                                bool assume_unused) {
   const LogicalId id = logical_id(record, disk);
   if (!is_there(manager.settings, id.path)) return {};
-  auto holders = device::holders_of({manager.settings, manager.registry}, id);
-  if (!holders) return holders.error();
-  if (!holders->empty()) {
-    return Error(device::kHeldByOther, cat(id.path, ": attached for ", text::join(*holders, ", ")),
+  VBD_TRY_ASSIGN(auto holders, device::holders_of({manager.settings, manager.registry}, id));
+  if (!holders.empty()) {
+    return Error(device::kHeldByOther, cat(id.path, ": attached for ", text::join(holders, ", ")),
                  cat("vbd disk detach '", id.str(), "'"));
   }
   auto file =
       sys::open_image_below(id.path, sys::resolve_allowed(manager.settings.allowed_dirs), sys::Access::read);
   if (!file) return file.error();
-  if (auto locked = sys::lock_image(file->get(), sys::ImageLockMode::exclusive, id.path); !locked)
-    return locked;
+  VBD_TRY(sys::lock_image(file->get(), sys::ImageLockMode::exclusive, id.path));
   auto info = sys::file_info(file->get());
   if (!info) return info.error().at(id.path);
-  auto usage = sys::find_usage(info->id);
-  if (!usage) return usage.error();
-  if (usage->any()) return Error(sys::kInUse, cat(id.path, ": in use: ", usage->describe()));
-  if (!usage->unseen.empty() && !assume_unused) {
+  VBD_TRY_ASSIGN(auto usage, sys::find_usage(info->id));
+  if (usage.any()) return Error(sys::kInUse, cat(id.path, ": in use: ", usage.describe()));
+  if (!usage.unseen.empty() && !assume_unused) {
     return Error(device::kPartialView,
-                 cat(id.path, ": what uses it can't be told: ", usage->unseen, " can't be looked at"),
+                 cat(id.path, ": what uses it can't be told: ", usage.unseen, " can't be looked at"),
                  "run as root, or give --assume-unused");
   }
   return {};
@@ -185,15 +178,14 @@ Result<void> check_disk_unused(const Manager &manager, const InstanceRecord &rec
 
 Result<void> finish_remove(const Manager &manager, Site &site, const InstanceRecord &record,
                            bool assume_unused, NamesLock names) {
-  if (auto gone = remove_stale_files(site.directory.get()); !gone) return gone;
+  VBD_TRY(remove_stale_files(site.directory.get()));
   const std::set<std::string> files(record.operation->files.begin(), record.operation->files.end());
   for (const auto &disk : record.disks) {
     if (!files.contains(disk.file)) continue;
     auto info = sys::file_info_at(site.directory.get(), disk.file);
     if (!info && info.error().is(sys::kNotFound)) continue;  // by the run that was killed, or by hand
-    auto gone = image::remove(manager.registry, disk.filetype, site.directory.get(), disk.file,
-                              path_of(record, disk), assume_unused);
-    if (!gone) return gone;
+    VBD_TRY(image::remove(manager.registry, disk.filetype, site.directory.get(), disk.file,
+                          path_of(record, disk), assume_unused));
   }
   return forget_site(manager, site, record, names);
 }
@@ -204,7 +196,7 @@ Result<Plan> remove(const Manager &manager, const RemoveSpec &spec, bool dry_run
     if (entry.error().is(kInstanceNotFound)) return remove_orphans(manager, spec, dry_run, entry.error());
     return entry.error();
   }
-  if (auto workable = check_workable(*entry); !workable) return workable.error();
+  VBD_TRY(check_workable(*entry));
   if (const auto &operation = entry->record.operation; operation && !ends_in_removal(operation->verb)) {
     // What it made is known to its record alone.
     if (entry = find_settled(manager, spec.name, dry_run); !entry) return entry.error();

@@ -44,16 +44,14 @@ std::string new_directory(const config::Settings &settings, const InstanceRecord
 }
 
 Result<void> check_free(const Manager &manager, const Names &names) {
-  auto there = Catalog(manager.settings).pointer(names.to);
-  if (!there) return there.error();
-  if (there->has_value()) {
-    return Error(kInstanceExists, cat("instance ", names.to, ": exists already in ", (*there)->directory));
+  VBD_TRY_ASSIGN(auto there, Catalog(manager.settings).pointer(names.to));
+  if (there.has_value()) {
+    return Error(kInstanceExists, cat("instance ", names.to, ": exists already in ", there->directory));
   }
   if (names.to_directory == names.from_directory) return {};
-  auto parent = sys::open_dir_below(sys::dir_name(names.to_directory),
-                                    sys::resolve_allowed(manager.settings.allowed_dirs));
-  if (!parent) return parent.error();
-  if (!sys::file_info_at(parent->get(), sys::base_name(names.to_directory))) return {};
+  VBD_TRY_ASSIGN(auto parent, sys::open_dir_below(sys::dir_name(names.to_directory),
+                                                  sys::resolve_allowed(manager.settings.allowed_dirs)));
+  if (!sys::file_info_at(parent.get(), sys::base_name(names.to_directory))) return {};
   return Error(sys::kExists, cat(names.to_directory, ": exists already"),
                "the directory gets the new name too; move that one away");
 }
@@ -77,10 +75,9 @@ Result<void> finish(const Manager &manager, Work &work, const Names &names) {
   const Catalog catalog(manager.settings);
   work.record.name = names.to;
   work.record.directory = names.to_directory;
-  if (auto written = catalog.write_record(work.site.directory.get(), work.record); !written) return written;
-  auto pointer = catalog.pointer(names.to);
-  if (!pointer) return pointer.error();
-  if (!pointer->has_value()) {
+  VBD_TRY(catalog.write_record(work.site.directory.get(), work.record));
+  VBD_TRY_ASSIGN(auto pointer, catalog.pointer(names.to));
+  if (!pointer.has_value()) {
     if (auto written = catalog.write_pointer(work.record); !written) return written;
   }
   return catalog.remove_own_pointer(identity(work.record, names.from, names.from_directory));
@@ -88,8 +85,7 @@ Result<void> finish(const Manager &manager, Work &work, const Names &names) {
 
 Result<void> undo(const Manager &manager, Work &work, const Names &names) {
   const Catalog catalog(manager.settings);
-  if (auto gone = catalog.remove_own_pointer(identity(work.record, names.to, names.to_directory)); !gone)
-    return gone;
+  VBD_TRY(catalog.remove_own_pointer(identity(work.record, names.to, names.to_directory)));
   work.record.name = names.from;
   work.record.directory = names.from_directory;
   return end_operation(manager, work);
@@ -103,9 +99,8 @@ bool has_moved(const Work &work, const Names &names) {
 /// Under the names lock: all but the script; the operation stays recorded.
 Result<void> change_name(const Manager &manager, Work &work, const Names &names, bool script) {
   const Catalog catalog(manager.settings);
-  auto lock = catalog.lock_names();
-  if (!lock) return lock.error();
-  if (auto free = check_free(manager, names); !free) return free;
+  VBD_TRY(catalog.lock_names());
+  VBD_TRY(check_free(manager, names));
   OperationRecord operation{"rename", sys::now_rfc3339(), {}, false};
   operation.details = {{"from", names.from},
                        {"to", names.to},
@@ -155,23 +150,22 @@ Result<bool> resume(const Manager &manager, const RenameSpec &spec) {
 
 Result<void> do_rename(const Manager &manager, const RenameSpec &spec,
                        const std::optional<os::Definition> &definition) {
-  auto work = open_work(manager, spec.from);
-  if (!work) return work.error();
-  if (auto unused = check_all_unused(manager, work->record, false); !unused) return unused;
-  const Names names{spec.from, spec.to, work->record.directory,
-                    new_directory(manager.settings, work->record, spec.to)};
-  if (auto done = change_name(manager, *work, names, definition.has_value()); !done) return done;
+  VBD_TRY_ASSIGN(auto work, open_work(manager, spec.from));
+  VBD_TRY(check_all_unused(manager, work.record, false));
+  const Names names{spec.from, spec.to, work.record.directory,
+                    new_directory(manager.settings, work.record, spec.to)};
+  VBD_TRY(change_name(manager, work, names, definition.has_value()));
   Result<void> done;
   if (definition) {
-    done = run_on_disks(manager, work->site, work->record, [&](const os::Call &call, const os::Guest &guest) {
+    done = run_on_disks(manager, work.site, work.record, [&](const os::Call &call, const os::Guest &guest) {
       return os::run_rename(call, *definition, guest, spec.from);
     });
     if (!done)
       done = done.error().with_hint(
           cat("the instance is called ", spec.to, " all the same; ", done.error().hint()));
-    if (!done && !detach_left(manager, work->record)) return done;
+    if (!done && !detach_left(manager, work.record)) return done;
   }
-  auto ended = end_operation(manager, *work);
+  auto ended = end_operation(manager, work);
   return done ? ended : done;
 }
 
@@ -184,9 +178,8 @@ Result<void> check_ours(const Manager &manager, const Work &work, const Names &n
   for (const auto &[name, directory] :
        {std::pair(names.from, names.from_directory), std::pair(names.to, names.to_directory)}) {
     if (!plain || directory != here) continue;
-    auto pointer = Catalog(manager.settings).pointer(name);
-    if (!pointer) return pointer.error();
-    if (*pointer && (*pointer)->uuid == work.record.uuid && (*pointer)->directory == here) return {};
+    VBD_TRY_ASSIGN(auto pointer, Catalog(manager.settings).pointer(name));
+    if (pointer && pointer->uuid == work.record.uuid && pointer->directory == here) return {};
   }
   return Error(kInterrupted,
                cat(here, "/", kInstanceFile, ": says that a rename of ", text::printable(names.from), " to ",
@@ -199,13 +192,13 @@ Result<void> check_ours(const Manager &manager, const Work &work, const Names &n
 
 Result<void> settle_rename(const Manager &manager, Work &work) {
   const Names names = names_of(*work.record.operation);
-  if (auto ours = check_ours(manager, work, names); !ours) return ours;
+  VBD_TRY(check_ours(manager, work, names));
   if (!has_moved(work, names)) return undo(manager, work, names);
-  if (auto gone = detach_left(manager, work.record); !gone) return gone;
-  auto record = Catalog(manager.settings).read_record(work.site.directory.get(), work.site.path);
-  if (!record) return record.error();
-  work.record = std::move(*record);
-  if (auto done = finish(manager, work, names); !done) return done;
+  VBD_TRY(detach_left(manager, work.record));
+  VBD_TRY_ASSIGN(auto record,
+                 Catalog(manager.settings).read_record(work.site.directory.get(), work.site.path));
+  work.record = std::move(record);
+  VBD_TRY(finish(manager, work, names));
   if (work.record.operation->details.contains(kScriptDetail)) {
     log::warn(cat("instance ", names.to, ": its rename from ", names.from,
                   " was cut off before the guest OS definition's rename script was done"));
@@ -217,28 +210,25 @@ Result<Plan> rename(const Manager &manager, const RenameSpec &spec, bool dry_run
   for (const auto &good : {check_instance_name(spec.from), check_instance_name(spec.to)}) {
     if (!good) return good.error();
   }
-  if (auto good = check_addressable(manager, spec.to); !good) return good.error();
+  VBD_TRY(check_addressable(manager, spec.to));
   if (spec.from == spec.to) return Error(kGrammar, cat("instance rename ", spec.from, ": that is its name"));
   if (!dry_run) {
-    auto resumed = resume(manager, spec);
-    if (!resumed) return resumed.error();
-    if (*resumed) return Plan{cat("finish what a killed rename of ", spec.from, " left")};
+    VBD_TRY_ASSIGN(auto resumed, resume(manager, spec));
+    if (resumed) return Plan{cat("finish what a killed rename of ", spec.from, " left")};
   }
-  auto entry = find_settled(manager, spec.from, dry_run);
-  if (!entry) return entry.error();
-  const InstanceRecord &record = entry->record;
+  VBD_TRY_ASSIGN(auto entry, find_settled(manager, spec.from, dry_run));
+  const InstanceRecord &record = entry.record;
   const Names names{spec.from, spec.to, record.directory, new_directory(manager.settings, record, spec.to)};
-  if (auto free = check_free(manager, names); !free) return free.error();
-  if (auto unused = check_all_unused(manager, record, false); !unused) return unused.error();
-  auto definition = script_of(manager, record, spec);
-  if (!definition) return definition.error();
+  VBD_TRY(check_free(manager, names));
+  VBD_TRY(check_all_unused(manager, record, false));
+  VBD_TRY_ASSIGN(auto definition, script_of(manager, record, spec));
   Plan plan{cat("take the name ", spec.to)};
   if (names.to_directory != names.from_directory)
     plan.push_back(cat("rename the directory ", names.from_directory, " to ", names.to_directory));
   plan.push_back(cat("give back the name ", spec.from));
-  if (*definition) plan.push_back(cat("run ", (*definition)->script("rename")));
+  if (definition) plan.push_back(cat("run ", definition->script("rename")));
   if (dry_run) return plan;
-  auto done = do_rename(manager, spec, *definition);
+  auto done = do_rename(manager, spec, definition);
   log::audit(cat("instance rename ", spec.from, " to ", spec.to), done ? "done" : done.error().message());
   if (!done) return done.error();
   return plan;

@@ -98,17 +98,13 @@ void Reuse::check_count(std::size_t files) {
 }
 
 Result<std::uint64_t> Reuse::check_file(const std::string &name, const DiskSpec *disk) {
-  auto info = sys::file_info_at(directory_, name);
-  if (!info) return info.error();
-  if (!info->is_regular()) return Error(sys::kNotRegular, kind_text(*info));
-  if (info->links > 1)
-    return Error(kReuse, cat(info->links, " names (hard links): another one may be in use"));
-  if (info->size == 0) return Error(kReuse, "empty");
-  auto driver = driver_of(manager_, spec_, disk);
-  if (!driver) return driver.error();
-  auto filetype = filetype_of(manager_, spec_, disk);
-  if (!filetype) return filetype.error();
-  auto size = check_takeable(manager_, {*driver, *filetype, cat(path_, "/", name)}, info->id);
+  VBD_TRY_ASSIGN(auto info, sys::file_info_at(directory_, name));
+  if (!info.is_regular()) return Error(sys::kNotRegular, kind_text(info));
+  if (info.links > 1) return Error(kReuse, cat(info.links, " names (hard links): another one may be in use"));
+  if (info.size == 0) return Error(kReuse, "empty");
+  VBD_TRY_ASSIGN(auto driver, driver_of(manager_, spec_, disk));
+  VBD_TRY_ASSIGN(auto filetype, filetype_of(manager_, spec_, disk));
+  auto size = check_takeable(manager_, {driver, filetype, cat(path_, "/", name)}, info.id);
   if (!size) return size;
   if (disk != nullptr && disk->size && *disk->size != *size) {
     return Error(kReuse, cat("its size is ", *size, " bytes, --disk ", disk->index, " says ", *disk->size));
@@ -164,28 +160,22 @@ Result<std::uint64_t> check_takeable(const Manager &manager, const LogicalId &id
   auto opened = sys::file_info(fd->get());
   if (!opened) return opened.error().at(id.path);
   if (opened->id != file) return Error(sys::kInUse, "somebody replaces it at this moment", "try again");
-  auto home = sys::open_parent(id.path);
-  if (!home) return home.error();
-  const device::LeaseSpot spot{home->get(), sys::dir_name(id.path), sys::base_name(id.path)};
-  if (auto free = device::refuse_elsewhere(spot, manager.settings, true); !free) return free.error();
-  auto holders = device::holders_of({manager.settings, manager.registry}, id);
-  if (!holders) return holders.error();
-  if (!holders->empty()) return Error(sys::kInUse, cat("attached for ", text::join(*holders, ", ")));
-  if (auto locked = sys::lock_image(fd->get(), sys::ImageLockMode::exclusive, id.path); !locked)
-    return locked.error();
-  auto usage = sys::find_usage(file);
-  if (!usage) return usage.error();
-  if (usage->any()) return Error(sys::kInUse, cat("in use: ", usage->describe()));
-  if (!usage->unseen.empty()) log::warn(cat(id.path, ": ", usage->unseen, " could not be looked at"));
-  auto info = image::verify_declared(manager.registry, id.filetype, fd->get(), id.path);
-  if (!info) return info.error();
+  VBD_TRY_ASSIGN(auto home, sys::open_parent(id.path));
+  const device::LeaseSpot spot{home.get(), sys::dir_name(id.path), sys::base_name(id.path)};
+  VBD_TRY(device::refuse_elsewhere(spot, manager.settings, true));
+  VBD_TRY_ASSIGN(auto holders, device::holders_of({manager.settings, manager.registry}, id));
+  if (!holders.empty()) return Error(sys::kInUse, cat("attached for ", text::join(holders, ", ")));
+  VBD_TRY(sys::lock_image(fd->get(), sys::ImageLockMode::exclusive, id.path));
+  VBD_TRY_ASSIGN(auto usage, sys::find_usage(file));
+  if (usage.any()) return Error(sys::kInUse, cat("in use: ", usage.describe()));
+  if (!usage.unseen.empty()) log::warn(cat(id.path, ": ", usage.unseen, " could not be looked at"));
+  VBD_TRY_ASSIGN(auto info, image::verify_declared(manager.registry, id.filetype, fd->get(), id.path));
   // Nothing is changed before all are known to be good: a repair comes when the image is in its place.
   image::Vetting vetting = manager.vetting;
   vetting.dry_run |= vetting.word == image::Vetting::Word::repair;
-  auto good_inside = image::vet(manager.registry, manager.settings, id.filetype, fd->get(), id.path, vetting);
-  if (!good_inside) return good_inside.error();
-  if (auto good = image::check_references(*info, manager.settings, id.path); !good) return good.error();
-  const std::uint64_t size = info->virtual_size;
+  VBD_TRY(image::vet(manager.registry, manager.settings, id.filetype, fd->get(), id.path, vetting));
+  VBD_TRY(image::check_references(info, manager.settings, id.path));
+  const std::uint64_t size = info.virtual_size;
   if (size == 0 || size > kMaxImageSize || size % kSectorSize != 0) {
     return Error(image::kBadSizeInImage,
                  cat("its size is ", size, " bytes, not a multiple of 512 from 512 on"));
@@ -195,12 +185,12 @@ Result<std::uint64_t> check_takeable(const Manager &manager, const LogicalId &id
 
 Result<void> vet_image(const Manager &manager, const LogicalId &id) {
   const bool repairs = manager.vetting.word == image::Vetting::Word::repair && !manager.vetting.dry_run;
-  auto file = sys::open_image_below(id.path, sys::resolve_allowed(manager.settings.allowed_dirs),
-                                    repairs ? sys::Access::read_write : sys::Access::read);
-  if (!file) return file.error();
+  VBD_TRY_ASSIGN(auto file,
+                 sys::open_image_below(id.path, sys::resolve_allowed(manager.settings.allowed_dirs),
+                                       repairs ? sys::Access::read_write : sys::Access::read));
   const auto mode = repairs ? sys::ImageLockMode::exclusive : sys::ImageLockMode::stable;
-  if (auto locked = sys::lock_image(file->get(), mode, id.path); !locked) return locked;
-  return image::vet(manager.registry, manager.settings, id.filetype, file->get(), id.path, manager.vetting);
+  VBD_TRY(sys::lock_image(file.get(), mode, id.path));
+  return image::vet(manager.registry, manager.settings, id.filetype, file.get(), id.path, manager.vetting);
 }
 
 std::string vetting_line(const Manager &manager) {

@@ -36,16 +36,15 @@ class LiveLook {
   explicit LiveLook(const Manager &manager) : manager_(manager), deadline_(Clock::now() + kAllPatience) {}
 
   Result<GuestStatus> status(const GuestRecord &guest) {
-    auto profile = profile_of(guest.hypervisor);
-    if (!profile) return profile.error();
-    if ((*profile)->commands.kind == hypervisor::Commands::Kind::toolstack) {
-      auto &all = answer_of(guest.hypervisor, **profile);
+    VBD_TRY_ASSIGN(auto profile, profile_of(guest.hypervisor));
+    if (profile->commands.kind == hypervisor::Commands::Kind::toolstack) {
+      auto &all = answer_of(guest.hypervisor, *profile);
       if (!all) return all.error();
       return hypervisor::find_guest(*all, guest.name, guest.has_uuid ? guest.uuid : "");
     }
     const auto left = std::chrono::duration_cast<milliseconds>(deadline_ - Clock::now());
     return hypervisor::guest_status(
-        {**profile, manager_.runner, guest.name, directory_of(manager_.settings, guest), guest.process},
+        {*profile, manager_.runner, guest.name, directory_of(manager_.settings, guest), guest.process},
         std::clamp(left, milliseconds(1), kOnePatience));
   }
 

@@ -68,10 +68,9 @@ Result<bool> settle(const Manager &manager, const std::string &name, const std::
 
   auto site = open_site(manager.settings, path, std::chrono::milliseconds(0));
   if (!site) return site.error().at(cat(unlocked->operation->verb, " of ", name, " is still running"));
-  auto record = read_again(manager, *site, *unlocked);
-  if (!record) return record.error();
-  if (!record->operation) return false;
-  Work work{std::move(*site), std::move(*record)};
+  VBD_TRY_ASSIGN(auto record, read_again(manager, *site, *unlocked));
+  if (!record.operation) return false;
+  Work work{std::move(*site), std::move(record)};
   const std::string verb = work.record.operation->verb;
   auto done = finish(manager, work, assume_unused);
   log::audit(cat("instance ", name, ": settle an interrupted ", verb, " in ", path),
@@ -104,8 +103,7 @@ Result<InstanceRecord> read_again(const Manager &manager, const Site &site, cons
   if (record->uuid != before.uuid || record->directory != before.directory) {
     return Error(kForeign, cat(site.path, ": another instance came into being there meanwhile"), "try again");
   }
-  auto idle = device::check_operation(*record, manager.settings, site.path);
-  if (!idle) return idle.error();
+  VBD_TRY(device::check_operation(*record, manager.settings, site.path));
   return record;
 }
 
@@ -117,39 +115,34 @@ Result<Entry> find_settled(const Manager &manager, const std::string &name, bool
   const Catalog catalog(manager.settings);
   auto entry = catalog.find(name);
   if (!entry) return entry;
-  if (auto workable = check_workable(*entry); !workable) return workable.error();
+  VBD_TRY(check_workable(*entry));
   if (!entry->record.operation) return entry;
   if (dry_run)
     return Error(kInterrupted, cat("instance ", name, ": ", entry->reason), "run it without --dry-run");
   wait_for_rest(manager.settings, entry->record.directory);
   {
-    auto names = catalog.lock_names();
-    if (!names) return names.error();
-    auto settled = settle(manager, name, entry->record.directory, false);
-    if (!settled) return settled.error();
+    VBD_TRY(catalog.lock_names());
+    VBD_TRY(settle(manager, name, entry->record.directory, false));
   }
   entry = catalog.find(name);  // an interrupted add is gone now, a renamed one has another name
   if (!entry) return entry;
-  if (auto workable = check_workable(*entry); !workable) return workable.error();
+  VBD_TRY(check_workable(*entry));
   if (entry->record.operation)
     return Error(kInterrupted, cat("instance ", name, ": ", entry->reason), "try again");
   return entry;
 }
 
 Result<Work> open_work(const Manager &manager, const std::string &name) {
-  auto entry = find_settled(manager, name, false);
-  if (!entry) return entry.error();
-  auto site = open_site(manager.settings, entry->record.directory, kWorkPatience);
-  if (!site) return site.error();
-  auto record = read_again(manager, *site, entry->record);
-  if (!record) return record.error();
-  if (record->operation) {
-    return Error(kInterrupted, cat("instance ", name, ": ", record->operation->verb, " was interrupted"),
+  VBD_TRY_ASSIGN(auto entry, find_settled(manager, name, false));
+  VBD_TRY_ASSIGN(auto site, open_site(manager.settings, entry.record.directory, kWorkPatience));
+  VBD_TRY_ASSIGN(auto record, read_again(manager, site, entry.record));
+  if (record.operation) {
+    return Error(kInterrupted, cat("instance ", name, ": ", record.operation->verb, " was interrupted"),
                  "try again");
   }
   // Of one that was killed after its last word here.
-  if (auto gone = drop_witness(manager.settings, record->uuid); !gone) log::info(gone.error().message());
-  return Work{std::move(*site), std::move(*record)};
+  if (auto gone = drop_witness(manager.settings, record.uuid); !gone) log::info(gone.error().message());
+  return Work{std::move(site), std::move(record)};
 }
 
 Result<void> begin_operation(const Manager &manager, Work &work, OperationRecord operation) {

@@ -37,10 +37,9 @@ Result<void> unlink_all(int directory, const std::vector<std::string> &names) {
 
 /// Our own files, the lock file last: until then the next run waits or sees the record.
 Result<void> unlink_own(int directory) {
-  auto names = sys::list_dir(directory);
-  if (!names) return names.error();
+  VBD_TRY_ASSIGN(auto names, sys::list_dir(directory));
   std::vector<std::string> own;
-  for (const auto &name : *names) {
+  for (const auto &name : names) {
     if (is_own_file(name) && name != kLockName) own.push_back(name);
   }
   own.push_back(kLockName);
@@ -66,7 +65,7 @@ Result<void> remove_emptied(int parent, const std::string &name, int directory,
   const auto deadline = std::chrono::steady_clock::now() + kGhostPatience;
   for (;;) {
     if (lock) {
-      if (auto gone = unlink_own(directory); !gone) return gone;
+      VBD_TRY(unlink_own(directory));
       lock.reset();
     }
     const bool late = std::chrono::steady_clock::now() >= deadline;
@@ -91,9 +90,8 @@ std::string current_name(int parent, const Site &site, const std::string &tempor
 
 /// True when the whole directory was removed; false when it has to stay.
 Result<bool> remove_whole(const config::Settings &settings, Site &site, const std::string &uuid) {
-  auto names = sys::list_dir(site.directory.get());
-  if (!names) return names.error();
-  if (!std::all_of(names->begin(), names->end(), is_own_or_ghost)) return false;
+  VBD_TRY_ASSIGN(auto names, sys::list_dir(site.directory.get()));
+  if (!std::all_of(names.begin(), names.end(), is_own_or_ghost)) return false;
   auto parent = sys::open_dir_below(sys::dir_name(site.path), sys::resolve_allowed(settings.allowed_dirs));
   if (!parent) return false;  // an allowed directory itself
   std::string name = temporary_name(uuid);
@@ -101,16 +99,15 @@ Result<bool> remove_whole(const config::Settings &settings, Site &site, const st
   // step.
   if (!sys::rename_dir_at(parent->get(), sys::base_name(site.path), name))
     name = current_name(parent->get(), site, name);
-  auto gone = remove_emptied(parent->get(), name, site.directory.get(), site.lock);
-  if (!gone) return gone.error();
-  if (auto synced = sys::sync_fd(parent->get()); !synced) return synced.error();
+  VBD_TRY(remove_emptied(parent->get(), name, site.directory.get(), site.lock));
+  VBD_TRY(sys::sync_fd(parent->get()));
   return true;
 }
 
 Result<void> fill_new_directory(const config::Settings &settings, Site &site, const InstanceRecord &record) {
-  auto lock = sys::OperationLock::acquire(site.directory.get(), site.path, std::chrono::milliseconds(0));
-  if (!lock) return lock.error();
-  site.lock = std::move(*lock);
+  VBD_TRY_ASSIGN(auto lock,
+                 sys::OperationLock::acquire(site.directory.get(), site.path, std::chrono::milliseconds(0)));
+  site.lock = std::move(lock);
   return Catalog(settings).create_record(site.directory.get(), record);
 }
 
@@ -150,12 +147,11 @@ Result<void> remove_created(const config::Settings &settings, const Site &site, 
   const std::string path = cat(site.path, "/", name);
   auto info = sys::file_info_at(site.directory.get(), name);
   if (!info) return info.error().is(sys::kNotFound) ? Result<void>() : info.error();
-  auto file = sys::open_image_below(path, sys::resolve_allowed(settings.allowed_dirs), sys::Access::read);
-  if (!file) return file.error();
-  if (auto locked = sys::lock_image(file->get(), sys::ImageLockMode::exclusive, path); !locked) return locked;
-  auto usage = sys::find_usage(info->id);
-  if (!usage) return usage.error();
-  if (usage->any()) return Error(sys::kInUse, cat(path, ": in use: ", usage->describe()));
+  VBD_TRY_ASSIGN(auto file,
+                 sys::open_image_below(path, sys::resolve_allowed(settings.allowed_dirs), sys::Access::read));
+  VBD_TRY(sys::lock_image(file.get(), sys::ImageLockMode::exclusive, path));
+  VBD_TRY_ASSIGN(auto usage, sys::find_usage(info->id));
+  if (usage.any()) return Error(sys::kInUse, cat(path, ": in use: ", usage.describe()));
   return sys::unlink_at(site.directory.get(), name);
 }
 
@@ -163,42 +159,39 @@ Result<Site> open_site(const config::Settings &settings, const std::string &path
                        std::chrono::milliseconds patience) {
   Site site;
   site.path = path;
-  auto directory = sys::open_dir_below(path, sys::resolve_allowed(settings.allowed_dirs));
-  if (!directory) return directory.error();
-  site.directory = std::move(*directory);
-  auto lock = device::Records(settings.run_dir).lock(site.directory.get(), path, patience);
-  if (!lock) return lock.error();
-  site.lock = std::move(*lock);
+  VBD_TRY_ASSIGN(auto directory, sys::open_dir_below(path, sys::resolve_allowed(settings.allowed_dirs)));
+  site.directory = std::move(directory);
+  VBD_TRY_ASSIGN(auto lock, device::Records(settings.run_dir).lock(site.directory.get(), path, patience));
+  site.lock = std::move(lock);
   return site;
 }
 
 Result<Site> make_site(const config::Settings &settings, const InstanceRecord &record) {
   const auto allowed = sys::resolve_allowed(settings.allowed_dirs);
   const std::string parent_path = sys::dir_name(record.directory), temporary = temporary_name(record.uuid);
-  auto parent = sys::open_dir_below(parent_path, allowed);
-  if (!parent) return parent.error();
+  VBD_TRY_ASSIGN(auto parent, sys::open_dir_below(parent_path, allowed));
   Site site;
   site.path = record.directory;
-  auto done = sys::make_dir_at(parent->get(), temporary, kDirectoryMode);
+  auto done = sys::make_dir_at(parent.get(), temporary, kDirectoryMode);
   if (done) {
     auto directory = sys::open_dir_below(cat(parent_path, "/", temporary), allowed);
     if (directory) site.directory = std::move(*directory);
     done = directory ? fill_new_directory(settings, site, record) : directory.error();
   }
-  if (done) done = sys::rename_dir_at(parent->get(), temporary, sys::base_name(record.directory));
+  if (done) done = sys::rename_dir_at(parent.get(), temporary, sys::base_name(record.directory));
   if (done) return site;
-  discard_new_directory(parent->get(), site, temporary);
+  discard_new_directory(parent.get(), site, temporary);
   return done.error().at(parent_path);
 }
 
 Result<Site> enter_site(const config::Settings &settings, InstanceRecord &record) {
-  auto directory = sys::open_dir_below(record.directory, sys::resolve_allowed(settings.allowed_dirs));
-  if (!directory) return directory.error();
-  const bool had_lock = exists(directory->get(), kLockName);
+  VBD_TRY_ASSIGN(auto directory,
+                 sys::open_dir_below(record.directory, sys::resolve_allowed(settings.allowed_dirs)));
+  const bool had_lock = exists(directory.get(), kLockName);
   auto site = open_site(settings, record.directory, std::chrono::milliseconds(0));
   if (!site) {
     const bool made = !had_lock && !site.error().is(sys::kLocked);
-    if (made) (void)sys::unlink_at(directory->get(), kLockName);
+    if (made) (void)sys::unlink_at(directory.get(), kLockName);
     return site.error();
   }
   auto done = check_free(*site, record.operation->files);
@@ -219,24 +212,21 @@ Result<std::optional<sys::OperationLock>> unlist(const Manager &manager, const I
   const Catalog catalog(manager.settings);
   std::optional<sys::OperationLock> lock;
   if (names == NamesLock::wanted) {
-    auto taken = catalog.lock_names();
-    if (!taken) return taken.error();
-    lock = std::move(*taken);
+    VBD_TRY_ASSIGN(auto taken, catalog.lock_names());
+    lock = std::move(taken);
   }
-  if (auto gone = drop_witness(manager.settings, record.uuid); !gone) return gone.error();
-  if (auto gone = catalog.remove_own_pointer(record); !gone) return gone.error();
+  VBD_TRY(drop_witness(manager.settings, record.uuid));
+  VBD_TRY(catalog.remove_own_pointer(record));
   return lock;
 }
 
 }  // namespace
 
 Result<void> forget_site(const Manager &manager, Site &site, const InstanceRecord &record, NamesLock names) {
-  const auto lock = unlist(manager, record, names);
-  if (!lock) return lock.error();
-  auto whole = remove_whole(manager.settings, site, record.uuid);
-  if (!whole) return whole.error();
-  if (*whole) return {};
-  if (auto gone = unlink_own(site.directory.get()); !gone) return gone;
+  VBD_TRY(unlist(manager, record, names));
+  VBD_TRY_ASSIGN(auto whole, remove_whole(manager.settings, site, record.uuid));
+  if (whole) return {};
+  VBD_TRY(unlink_own(site.directory.get()));
   return sys::sync_fd(site.directory.get());
 }
 
@@ -244,7 +234,7 @@ Result<void> undo_add(const Manager &manager, Site &site, const InstanceRecord &
   // On a full filesystem the lease goes only once the images have made room.
   auto detached = detach_left(manager, record);
   if (!detached && !detached.error().is(sys::kNoSpace)) return detached;
-  if (auto gone = remove_stale_files(site.directory.get()); !gone) return gone;
+  VBD_TRY(remove_stale_files(site.directory.get()));
   const auto &operation = *record.operation;
   for (const auto &name : operation.files) {
     if (auto gone = remove_created(manager.settings, site, name); !gone) return gone;
@@ -252,13 +242,12 @@ Result<void> undo_add(const Manager &manager, Site &site, const InstanceRecord &
   if (!detached) {
     if (detached = detach_left(manager, record); !detached) return detached;
   }
-  if (auto back = undo_adoptions(manager, site, record); !back) return back;
+  VBD_TRY(undo_adoptions(manager, site, record));
   if (operation.made_directory) return forget_site(manager, site, record, names);
 
-  const auto lock = unlist(manager, record, names);
-  if (!lock) return lock.error();
-  if (auto gone = sys::unlink_at(site.directory.get(), kInstanceFile); !gone) return gone;
-  if (auto gone = device::drop_spares(site.directory.get()); !gone) return gone;
+  VBD_TRY(unlist(manager, record, names));
+  VBD_TRY(sys::unlink_at(site.directory.get(), kInstanceFile));
+  VBD_TRY(device::drop_spares(site.directory.get()));
   const bool made_lock =
       std::find(operation.files.begin(), operation.files.end(), kLockName) != operation.files.end();
   if (made_lock) {
@@ -268,24 +257,21 @@ Result<void> undo_add(const Manager &manager, Site &site, const InstanceRecord &
 }
 
 Result<void> remove_leftover(const config::Settings &settings, const std::string &path) {
-  auto site = open_site(settings, path, std::chrono::milliseconds(0));
-  if (!site) return site.error();
-  auto names = sys::list_dir(site->directory.get());
-  if (!names) return names.error();
-  if (!std::all_of(names->begin(), names->end(), is_own_or_ghost)) {
+  VBD_TRY_ASSIGN(auto site, open_site(settings, path, std::chrono::milliseconds(0)));
+  VBD_TRY_ASSIGN(auto names, sys::list_dir(site.directory.get()));
+  if (!std::all_of(names.begin(), names.end(), is_own_or_ghost)) {
     return Error(sys::kExists, cat(path, ": holds files that are not ours"),
                  "look at them and remove the directory yourself");
   }
   // Found before the names lock was held, perhaps.
-  if (!is_temporary_directory(sys::base_name(path)) && exists(site->directory.get(), kInstanceFile))
+  if (!is_temporary_directory(sys::base_name(path)) && exists(site.directory.get(), kInstanceFile))
     return Error(sys::kExists, cat(path, ": an instance came into being there"));
   // Another node's add or remove is at work under that name.
-  if (auto record = Catalog(settings).read_record(site->directory.get(), path)) {
+  if (auto record = Catalog(settings).read_record(site.directory.get(), path)) {
     if (auto ours = device::check_operation(*record, settings, path); !ours) return ours;
   }
-  auto parent = sys::open_parent(path);
-  if (!parent) return parent.error();
-  return remove_emptied(parent->get(), sys::base_name(path), site->directory.get(), site->lock);
+  VBD_TRY_ASSIGN(auto parent, sys::open_parent(path));
+  return remove_emptied(parent.get(), sys::base_name(path), site.directory.get(), site.lock);
 }
 
 void sweep_leftovers(const config::Settings &settings, const std::string &path) {
@@ -304,9 +290,8 @@ void sweep_leftovers(const config::Settings &settings, const std::string &path) 
 }
 
 Result<void> remove_stale_files(int directory) {
-  auto stale = sys::stale_temp_files(directory);
-  if (!stale) return stale.error();
-  for (const auto &name : *stale) {
+  VBD_TRY_ASSIGN(auto stale, sys::stale_temp_files(directory));
+  for (const auto &name : stale) {
     auto info = sys::file_info_at(directory, name);
     if (!info || !info->is_regular()) continue;
     if (auto gone = sys::unlink_at(directory, name); !gone) return gone;

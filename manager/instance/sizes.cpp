@@ -13,10 +13,9 @@ Result<std::uint64_t> real_size(const Manager &manager, const LogicalId &id,
   auto file =
       sys::open_image_below(id.path, sys::resolve_allowed(manager.settings.allowed_dirs), sys::Access::read);
   if (!file) return file.error();
-  if (auto locked = image::lock_to_look(file->get(), id.path, patience); !locked) return locked.error();
-  auto info = image::info(manager.registry, id.filetype, file->get(), id.path);
-  if (!info) return info.error();
-  return info->virtual_size;
+  VBD_TRY(image::lock_to_look(file->get(), id.path, patience));
+  VBD_TRY_ASSIGN(auto info, image::info(manager.registry, id.filetype, file->get(), id.path));
+  return info.virtual_size;
 }
 
 Result<std::uint64_t> whole_size(const Manager &manager, const InstanceRecord &record, const DiskRecord &disk,
@@ -24,7 +23,7 @@ Result<std::uint64_t> whole_size(const Manager &manager, const InstanceRecord &r
   const LogicalId id = logical_id(record, disk);
   auto size = real_size(manager, id, patience);
   if (!size) return size;
-  if (auto whole = image::check_recorded(record, id.path, *size); !whole) return whole.error();
+  VBD_TRY(image::check_recorded(record, id.path, *size));
   return size;
 }
 

@@ -33,9 +33,8 @@ std::string_view between(std::string_view name) {
 }
 
 Result<std::string> read_one(const std::vector<sys::AllowedDir> &allowed, const std::string &directory) {
-  auto opened = sys::open_dir_below(directory, allowed);
-  if (!opened) return opened.error();
-  auto content = sys::read_record_at(opened->get(), kInstanceFile, kInstanceFileLimit);
+  VBD_TRY_ASSIGN(auto opened, sys::open_dir_below(directory, allowed));
+  auto content = sys::read_record_at(opened.get(), kInstanceFile, kInstanceFileLimit);
   return content ? content : content.error().at(directory);
 }
 
@@ -48,10 +47,9 @@ std::string to_answer(const Result<std::string> &content) {
 }
 
 Result<std::string> from_answer(const std::string &answer) {
-  auto words = sys::record::from_line(answer);
-  if (!words) return words.error();
-  if (words->size() == 2 && words->front() == kContent) return std::move(words->back());
-  return sys::record::to_error(*words);
+  VBD_TRY_ASSIGN(auto words, sys::record::from_line(answer));
+  if (words.size() == 2 && words.front() == kContent) return std::move(words.back());
+  return sys::record::to_error(words);
 }
 
 bool is_directory(int parent, const std::string &name) {

@@ -73,9 +73,8 @@ class Verify {
 };
 
 Result<std::optional<sys::OperationLock>> Verify::take_names() const {
-  auto taken = catalog_.lock_names();
-  if (!taken) return taken.error();
-  return std::optional(std::move(*taken));
+  VBD_TRY_ASSIGN(auto taken, catalog_.lock_names());
+  return std::optional(std::move(taken));
 }
 
 void Verify::report(std::string where, std::string what, bool mend, const Repair &repair) {
@@ -129,14 +128,12 @@ bool Verify::is_left_name(const std::string &name) const {
 }
 
 Result<void> Verify::write_found_pointer(const std::string &path, const InstanceRecord &record) {
-  auto directory = sys::open_dir_below(path, allowed_for(settings_, path));
-  if (!directory) return directory.error();
-  auto again = catalog_.read_record(directory->get(), path);
-  if (!again) return again.error();
-  if (again->uuid != record.uuid || again->operation)
+  VBD_TRY_ASSIGN(auto directory, sys::open_dir_below(path, allowed_for(settings_, path)));
+  VBD_TRY_ASSIGN(auto again, catalog_.read_record(directory.get(), path));
+  if (again.uuid != record.uuid || again.operation)
     return Error(kForeign, "another instance came into being there meanwhile");
   if (!trust_) {
-    if (auto plain = check_names_nothing_here(manager_, *again); !plain) return plain;
+    if (auto plain = check_names_nothing_here(manager_, again); !plain) return plain;
   }
   return catalog_.write_pointer(record);
 }
@@ -159,9 +156,8 @@ void Verify::check_entry(const Entry &entry) {
       return report(where, cat("pointer without an instance: ", entry.reason), forget, drop);
     case State::interrupted:
       return report(where, cat("interrupted: ", entry.reason), repair_, [&]() -> Result<void> {
-        auto settled = settle(manager_, record.name, record.directory, false);
-        if (!settled) return settled.error();
-        if (!*settled) return Error(kInterrupted, "its directory changed meanwhile");
+        VBD_TRY_ASSIGN(auto settled, settle(manager_, record.name, record.directory, false));
+        if (!settled) return Error(kInterrupted, "its directory changed meanwhile");
         return {};
       });
     case State::foreign:
@@ -204,13 +200,11 @@ void Verify::check_lease(const InstanceRecord &record) {
   report(cat("instance ", record.name),
          cat("lease of ", text::printable(record.lease.holder), " from an earlier boot"), repair_,
          [&]() -> Result<void> {
-           auto site = open_site(settings_, record.directory, std::chrono::milliseconds(0));
-           if (!site) return site.error();
-           auto again = catalog_.read_record(site->directory.get(), site->path);
-           if (!again) return again.error();
-           if (again->lease != record.lease) return {};
-           again->lease.free();
-           return catalog_.write_record(site->directory.get(), *again);
+           VBD_TRY_ASSIGN(auto site, open_site(settings_, record.directory, std::chrono::milliseconds(0)));
+           VBD_TRY_ASSIGN(auto again, catalog_.read_record(site.directory.get(), site.path));
+           if (again.lease != record.lease) return {};
+           again.lease.free();
+           return catalog_.write_record(site.directory.get(), again);
          });
 }
 
@@ -312,14 +306,12 @@ bool Verify::has_guest(const std::string &name) const {
 
 Result<std::vector<Problem>> Verify::run() {
   if (!forget_.empty() && !dry_run_) {
-    auto taken = catalog_.lock_names();
-    if (!taken) return taken.error();
-    names_ = std::move(*taken);
+    VBD_TRY_ASSIGN(auto taken, catalog_.lock_names());
+    names_ = std::move(taken);
   }
-  auto entries = catalog_.list();
-  if (!entries) return entries.error();
-  if (auto good = check_forget(*entries); !good) return good.error();
-  for (const auto &entry : *entries) check_entry(entry);
+  VBD_TRY_ASSIGN(auto entries, catalog_.list());
+  VBD_TRY(check_forget(entries));
+  for (const auto &entry : entries) check_entry(entry);
   const Walk walk = walk_storage(settings_);
   for (const auto &path : walk.silent) report(path, "its storage does not answer");
   check_orphans(walk.instances);
@@ -342,9 +334,8 @@ Result<std::vector<Problem>> Verify::run() {
       log::info(cat(text::printable(path), ": what was remembered of its check is not needed any more"));
   }
   auto state = sys::open_trusted_directory(settings_.state_dir + "/instances", sys::kStateDirectory);
-  auto stale = state ? sys::stale_temp_files(state->get()) : std::vector<std::string>{};
-  if (!stale) return stale.error();
-  for (const auto &name : *stale) {
+  VBD_TRY_ASSIGN(auto stale, state ? sys::stale_temp_files(state->get()) : std::vector<std::string>{});
+  for (const auto &name : stale) {
     report(cat(settings_.state_dir, "/instances/", text::printable(name)), "temporary file of a killed run",
            repair_, [&] { return sys::unlink_at(state->get(), name); });
   }

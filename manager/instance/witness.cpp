@@ -60,17 +60,15 @@ Witness witness_of(const json::Value &value, bool same_boot) {
 Result<void> write_witness(const config::Settings &settings, const std::string &uuid,
                            const std::string &directory, const std::vector<Witness> &images) {
   if (images.empty()) return {};
-  auto boot = sys::boot_id();
-  if (!boot) return boot.error();
+  VBD_TRY_ASSIGN(auto boot, sys::boot_id());
   json::Array list;
   for (const auto &image : images) list.push_back(value_of(image));
   json::Value value;
-  value.set("schema", kWitnessSchema).set("uuid", uuid).set("directory", directory).set("boot_id", *boot);
+  value.set("schema", kWitnessSchema).set("uuid", uuid).set("directory", directory).set("boot_id", boot);
   value.set("images", std::move(list));
   const std::string path = witness_directory(settings);
-  auto opened = sys::make_trusted_directory(path, 0700, sys::kStateDirectory);
-  if (!opened) return opened.error();
-  auto written = sys::replace_file_at(opened->get(), witness_name(uuid), json::dump(value) + "\n");
+  VBD_TRY_ASSIGN(auto opened, sys::make_trusted_directory(path, 0700, sys::kStateDirectory));
+  auto written = sys::replace_file_at(opened.get(), witness_name(uuid), json::dump(value) + "\n");
   return written ? written : Result<void>(written.error().at(path));
 }
 
@@ -86,14 +84,13 @@ Result<std::optional<Witness>> find_witness(const config::Settings &settings, co
   if (!value) return value.error().at(path);
   if (text_at(*value, "schema") != kWitnessSchema)
     return Error(json::kBadJson, cat(path, ": not a ", kWitnessSchema));
-  auto boot = sys::boot_id();
-  if (!boot) return boot.error();
+  VBD_TRY_ASSIGN(auto boot, sys::boot_id());
   const json::Value *images = value->find("images");
   if (text_at(*value, "directory") != directory || images == nullptr || images->as_array() == nullptr)
     return std::optional<Witness>{};
   for (const auto &image : *images->as_array()) {
     if (text_at(image, "file") == file)
-      return std::optional(witness_of(image, text_at(*value, "boot_id") == *boot));
+      return std::optional(witness_of(image, text_at(*value, "boot_id") == boot));
   }
   return std::optional<Witness>{};
 }

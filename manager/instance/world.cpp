@@ -68,20 +68,18 @@ Result<std::optional<GuestRecord>> find_unnoted(const Manager &manager, const In
   if (auto guest = guest_among(guest_processes(), manager, record)) return guest;
   auto guest = toolstack_guest(manager, record);
   if (!guest) return Found();
-  auto status = status_of(manager, *guest);
-  if (!status) return status.error();
-  return status->there() ? guest : Found();
+  VBD_TRY_ASSIGN(auto status, status_of(manager, *guest));
+  return status.there() ? guest : Found();
 }
 
 Result<void> refuse_unrecorded(const Manager &manager, const InstanceRecord &record) {
   for (const DiskRecord &disk : record.disks) {
     const LogicalId id = logical_id(record, disk);
-    auto users = device::unrecorded_users({manager.settings, manager.registry}, id);
-    if (!users) return users.error();
-    if (users->empty()) continue;
+    VBD_TRY_ASSIGN(auto users, device::unrecorded_users({manager.settings, manager.registry}, id));
+    if (users.empty()) continue;
     return Error(device::kUnrecorded,
                  cat("instance ", record.name, ": no guest of it is known here, but ",
-                     text::printable(id.path), " is in use by ", *users),
+                     text::printable(id.path), " is in use by ", users),
                  "stop that process or detach that device, then try again");
   }
   return {};

@@ -51,8 +51,8 @@ class Reader {
   explicit Reader(Definition &definition) : definition_(definition) {}
 
   Result<void> read() {
-    if (auto good = check_entries(); !good) return good;
-    if (auto done = read_versions(); !done) return done;
+    VBD_TRY(check_entries());
+    VBD_TRY(read_versions());
     for (const char *name : {"create", "export", "import", "rename"}) {
       if (auto good = check_script(name); !good) return good;
     }
@@ -60,7 +60,7 @@ class Reader {
       if (auto done = read_variants(); !done) return done;
     }
     if (definition_.api < kApiParameters) return {};
-    if (auto good = check_script("verify"); !good) return good;
+    VBD_TRY(check_script("verify"));
     return read_parameters();
   }
 
@@ -79,25 +79,22 @@ class Reader {
   /// Scripts read what lies beside them (common.sh, hooks): all of it must be trusted, not only what vbd
   /// runs.
   Result<void> check_entries() {
-    auto directory = sys::open_trusted_directory(definition_.path, kWords);
-    if (!directory) return directory.error();
-    auto names = sys::list_dir(directory->get());
+    VBD_TRY_ASSIGN(auto directory, sys::open_trusted_directory(definition_.path, kWords));
+    auto names = sys::list_dir(directory.get());
     if (!names) return names.error().at(definition_.path);
     for (const auto &name : *names) {
       auto file = open(name);
       if (file || file.error().is(sys::kNotFound)) continue;  // a link to a list that is not installed
       if (!sys::open_directory(definition_.script(name))) return file.error();
-      auto below = sys::open_trusted_directory(definition_.script(name), kWords);
-      if (!below) return below.error();
+      VBD_TRY(sys::open_trusted_directory(definition_.script(name), kWords));
     }
     return {};
   }
 
   Result<std::string> read_text(const std::string &name) {
-    auto file = open(name);
-    if (!file) return file.error();
+    VBD_TRY_ASSIGN(auto file, open(name));
     std::string content(kFileLimit + 1, '\0');
-    auto length = sys::read_at(file->get(), content.data(), content.size(), 0);
+    auto length = sys::read_at(file.get(), content.data(), content.size(), 0);
     if (!length) return length.error().at(definition_.script(name));
     if (*length > kFileLimit) return unusable(cat(name, " is larger than 64 KiB"));
     content.resize(*length);
@@ -114,9 +111,8 @@ class Reader {
       return unusable(cat("the script ", name, " is missing"));
     }
     if (!file) return file.error();
-    auto info = sys::file_info(file->get());
-    if (!info) return info.error();
-    if ((info->mode & kOwnerExecutes) == 0) return unusable(cat("the script ", name, " is not executable"));
+    VBD_TRY_ASSIGN(auto info, sys::file_info(file->get()));
+    if ((info.mode & kOwnerExecutes) == 0) return unusable(cat("the script ", name, " is not executable"));
     return {};
   }
 
@@ -203,9 +199,9 @@ Result<Definition> find_definition(const config::Settings &settings, const std::
     if (!real) return real.error();
     if (!sys::open_directory(*real)) continue;
     // By the path as it was found: whoever can change a link on the way chooses what runs.
-    if (auto trusted = sys::open_trusted_directory(path, kWords); !trusted) return trusted.error();
+    VBD_TRY(sys::open_trusted_directory(path, kWords));
     Definition definition{name, *real, 0, {}, {}};
-    if (auto done = Reader(definition).read(); !done) return done.error();
+    VBD_TRY(Reader(definition).read());
     return definition;
   }
   return not_found(settings, name);

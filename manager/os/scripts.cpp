@@ -28,8 +28,7 @@ constexpr int kSizeFd = 9;
 /// LOG_DIR/add-debootstrap+default-web1-2026-01-31T12_00_00Z.log, its directory made.
 Result<std::string> log_path(const Call &call, const std::string &verb, const InstanceRecord &record) {
   const std::string &directory = call.settings.log_dir;
-  if (auto made = sys::make_trusted_directory(directory, 0750, sys::kLogDirectory); !made)
-    return made.error();
+  VBD_TRY(sys::make_trusted_directory(directory, 0750, sys::kLogDirectory));
   std::string time = sys::now_rfc3339();
   for (char &c : time) {
     if (c == ':') c = '_';
@@ -53,8 +52,7 @@ Error failed(const Definition &definition, const Run &run, const std::string &lo
 }
 
 Result<void> run_script(const Call &call, const Definition &definition, const Guest &guest, const Run &run) {
-  auto name = parse_os_name(guest.record.os);
-  if (!name) return name.error();
+  VBD_TRY_ASSIGN(auto name, parse_os_name(guest.record.os));
   auto log = log_path(call, run.verb, guest.record);
   if (!log) return log.error();
   sys::RunSpec spec;
@@ -62,7 +60,7 @@ Result<void> run_script(const Call &call, const Definition &definition, const Gu
   spec.timeout = run.timeout;
   spec.fds = run.fds;
   spec.directory = definition.path;
-  spec.environment = instance_environment(definition, name->variant, guest, run.more);
+  spec.environment = instance_environment(definition, name.variant, guest, run.more);
   spec.log_path = *log;
   spec.supervised = true;
   spec.held = call.held;
@@ -80,7 +78,7 @@ Result<void> run_script(const Call &call, const Definition &definition, const Gu
 
 Result<void> run_verify(const Call &call, const Definition &definition, const std::string &variant,
                         const std::map<std::string, std::string> &parameters) {
-  if (auto good = check_parameter_names(definition, parameters); !good) return good;
+  VBD_TRY(check_parameter_names(definition, parameters));
   if (definition.api < 20) return {};
   sys::RunSpec spec;
   spec.argv = {definition.script("verify"), "parameters"};
@@ -89,13 +87,12 @@ Result<void> run_verify(const Call &call, const Definition &definition, const st
   spec.environment = core_environment(definition, variant, parameters);
   spec.supervised = true;
   spec.cancel = call.cancel;
-  auto result = call.runner.run(spec);
-  if (!result) return result.error();
-  if (result->exit_status == 0) return {};
+  VBD_TRY_ASSIGN(auto result, call.runner.run(spec));
+  if (result.exit_status == 0) return {};
   std::string message =
       cat("guest OS definition ", definition.name, ": its verify script refuses the parameters (exit status ",
-          result->exit_status, ")");
-  const std::string said = result->last_lines.empty() ? result->output : result->last_lines;
+          result.exit_status, ")");
+  const std::string said = result.last_lines.empty() ? result.output : result.last_lines;
   const auto lines = text::split(said, '\n');
   for (const auto &line : lines) {
     if (!line.empty()) message += cat(&line == &lines.front() ? ": " : "; ", text::printable(line));
@@ -118,9 +115,8 @@ Result<void> run_rename(const Call &call, const Definition &definition, const Gu
 Result<void> run_export(const Call &call, const Definition &definition, const Guest &guest,
                         const ExportSpec &spec) {
   // A script that tells the size must not fail because nobody listens.
-  auto nobody = spec.size < 0 ? sys::open_null() : Result<sys::Fd>(sys::Fd());
-  if (!nobody) return nobody.error();
-  const int size = spec.size < 0 ? nobody->get() : spec.size;
+  VBD_TRY_ASSIGN(auto nobody, spec.size < 0 ? sys::open_null() : Result<sys::Fd>(sys::Fd()));
+  const int size = spec.size < 0 ? nobody.get() : spec.size;
   return run_script(call, definition, guest,
                     {"export",
                      cat("export-disk", spec.index),
