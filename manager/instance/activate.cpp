@@ -147,10 +147,6 @@ Result<Plan> deactivate_lost(const Manager &manager, const std::string &name, co
   return plan;
 }
 
-bool is_lost(const Error &error) {
-  return error.is(kInstanceNotFound) || error.is(kUnreachable);
-}
-
 }  // namespace
 
 std::string disk_holder(const InstanceRecord &record) {

@@ -86,10 +86,6 @@ Result<Plan> stop_lost(const Manager &manager, const StopSpec &spec, const Error
           "' again when its storage is back; 'vbd cluster verify --repair' takes its disks back"));
 }
 
-bool is_lost(const Error &error) {
-  return error.is(kInstanceNotFound) || error.is(kUnreachable);
-}
-
 Result<Plan> do_stop(const Manager &manager, const StopSpec &spec, bool dry_run) {
   std::optional<GuestRecord> guest;
   if (dry_run) {

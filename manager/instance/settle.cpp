@@ -79,6 +79,10 @@ Result<bool> settle(const Manager &manager, const std::string &name, const std::
   return true;
 }
 
+bool is_lost(const Error &error) {
+  return error.is(kInstanceNotFound) || error.is(kUnreachable);
+}
+
 Result<void> check_workable(const Entry &entry) {
   switch (entry.state) {
     case State::foreign:

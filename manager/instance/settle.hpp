@@ -32,6 +32,9 @@ struct Work {
 /// waits for that, at most kWorkPatience. Before the names lock, for those who hold that do not wait.
 void wait_for_rest(const config::Settings &settings, const std::string &path);
 
+/// No instance of that name can be read: what runs or is attached for it is to be looked for elsewhere.
+[[nodiscard]] bool is_lost(const Error &error);
+
 /// kForeign or kUnreachable for an instance that nothing may be done with.
 [[nodiscard]] Result<void> check_workable(const Entry &entry);
 

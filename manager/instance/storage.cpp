@@ -91,19 +91,19 @@ void walk(const std::string &path, const Rules &rules, unsigned depth, Walk &out
 }
 
 /// Where each kind of directory goes, and its word in a child's answer.
-struct Found {
+struct Destination {
   std::string_view word;
   std::vector<std::string> Walk::*paths;
 };
-constexpr Found kFound[] = {{"instance", &Walk::instances},
-                            {"leftover", &Walk::leftovers},
-                            {"lock", &Walk::locks_only},
-                            {"file", &Walk::files}};
+constexpr Destination kDestinations[] = {{"instance", &Walk::instances},
+                                         {"leftover", &Walk::leftovers},
+                                         {"lock", &Walk::locks_only},
+                                         {"file", &Walk::files}};
 
 /// "instance PATH leftover PATH": what a child answers.
 std::string packed(const Walk &walk) {
   sys::record::Words words;
-  for (const Found &found : kFound) {
+  for (const Destination &found : kDestinations) {
     for (const auto &path : walk.*found.paths) {
       words.emplace_back(found.word);
       words.push_back(path);
@@ -118,9 +118,9 @@ bool unpack(const std::string &answer, Walk &walk) {
   auto words = sys::record::from_line(answer);
   if (!words || words->size() % 2 != 0) return false;
   for (std::size_t i = 0; i < words->size(); i += 2) {
-    const auto *found = std::find_if(std::begin(kFound), std::end(kFound),
-                                     [&](const Found &one) { return one.word == (*words)[i]; });
-    if (found == std::end(kFound)) return false;
+    const auto *found = std::find_if(std::begin(kDestinations), std::end(kDestinations),
+                                     [&](const Destination &one) { return one.word == (*words)[i]; });
+    if (found == std::end(kDestinations)) return false;
     (walk.*found->paths).push_back(std::move((*words)[i + 1]));
   }
   return true;
