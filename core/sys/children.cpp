@@ -49,8 +49,8 @@ bool write_all(int fd, std::string_view data) {
   return true;
 }
 
-/// Descriptors are closed because an abandoned child would keep the locks that live in them, and the pipe that
-/// whoever reads our output waits for the end of.
+/// Descriptors are closed because an abandoned child would keep the locks that live in them, and the pipe
+/// that whoever reads our output waits for the end of.
 [[noreturn]] void child_main(int pipe, const std::vector<std::size_t> &items, const ChildTask &task) {
   constexpr int fd = 3;
   if (pipe != fd && ::dup2(pipe, fd) < 0) ::_exit(1);

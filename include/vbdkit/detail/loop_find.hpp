@@ -190,8 +190,8 @@ inline void answer_one(const Question &question, Answer &answer) noexcept {
     answer.named = {st.st_dev, st.st_ino};
 }
 
-/// Other descriptors are closed, because an abandoned child would keep their locks, and pipes of whoever reads
-/// our output.
+/// Other descriptors are closed, because an abandoned child would keep their locks, and pipes of whoever
+/// reads our output.
 [[noreturn]] inline void child_main(const std::vector<Question> &questions, Answer *answers, std::size_t from,
                                     int pipe) noexcept {
   constexpr int kPipe = 3;
