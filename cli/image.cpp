@@ -39,7 +39,7 @@ Result<Outcome> create(Session &session) {
     }
     return report::plan(session.json(), steps, true, "");
   }
-  VBD_TRY(lock_if_ours(place));
+  VBD_TRY_ASSIGN(const auto lock, lock_if_ours(place));
   const auto done = image::create(session.registry(), place.directory.get(), place.name, place.path, spec);
   log::audit("image " + steps.front(), done ? "done" : done.error().message());
   if (!done) return done.error();
@@ -58,9 +58,9 @@ Result<Outcome> info(Session &session) {
 Result<Outcome> remove(Session &session) {
   VBD_TRY_ASSIGN(const auto filetype, filetype_of(session));
   VBD_TRY_ASSIGN(const auto place, place_of(session));
-  VBD_TRY(lock_if_ours(place));
+  VBD_TRY_ASSIGN(const auto lock, lock_if_ours(place));
   VBD_TRY(refuse_listed(place, "remove", "vbd instance remove"));
-  VBD_TRY(keep_nodes_off(session, place));
+  VBD_TRY_ASSIGN(const auto nodes, keep_nodes_off(session, place));
   const instance::Plan steps = {text::cat("remove ", filetype.str(), " image ", place.path)};
   if (session.dry_run()) {
     VBD_TRY(sys::file_info_at(place.directory.get(), place.name));

@@ -64,7 +64,7 @@ Result<Outcome> copy(Session &session) {
     auto plan = plan_only(session, place, *source, target, steps);
     return plan ? marked(session.json(), *std::move(plan), in_use) : plan;
   }
-  VBD_TRY(lock_if_ours(place));
+  VBD_TRY_ASSIGN(const auto lock, lock_if_ours(place));
   Progress progress(session, "copy", from);
   const image::CopySpec spec{target, session.args().has("detect-zeroes")};
   const auto done = image::copy(session.registry(), *source, place.directory.get(), place.name, place.path,

@@ -55,7 +55,8 @@ class [[nodiscard]] Result<void> {
 
 }  // namespace vbd
 
-/// Returns the error of `...`, a Result of anything, from the function that this stands in; else goes on.
+/// Returns the error of `...` from the function that this stands in; else goes on. A value that has to live
+/// on, such as a lock, is not for this: it would be gone at once.
 #define VBD_TRY(...)                                                              \
   do {                                                                            \
     if (auto VBD_TRY_NAME(vbd_tried_) = (__VA_ARGS__); !VBD_TRY_NAME(vbd_tried_)) \

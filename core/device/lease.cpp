@@ -253,7 +253,7 @@ Result<void> release_lease(const LeaseSpot &spot, const config::Settings &settin
   const auto ours = [&](const std::optional<Lease> &lease) { return lease && lease->node == settings.node; };
   VBD_TRY_ASSIGN(auto before, read_all(spot, false));
   if (std::none_of(before.leases.begin(), before.leases.end(), ours)) return {};
-  VBD_TRY(lock_names(spot.directory, spot.directory_path, settings));
+  VBD_TRY_ASSIGN(const auto lock, lock_names(spot.directory, spot.directory_path, settings));
   VBD_TRY_ASSIGN(auto said, read_all(spot, false));
   for (std::size_t i = 0; i < said.leases.size(); ++i) {
     if (!ours(said.leases[i])) continue;
@@ -266,7 +266,7 @@ Result<void> release_lease(const LeaseSpot &spot, const config::Settings &settin
 
 Result<void> break_lease(const LeaseSpot &spot, const config::Settings &settings) {
   VBD_TRY(sys::break_name_lock(spot.directory));
-  VBD_TRY(lock_names(spot.directory, spot.directory_path, settings));
+  VBD_TRY_ASSIGN(const auto lock, lock_names(spot.directory, spot.directory_path, settings));
   VBD_TRY_ASSIGN(auto said, read_all(spot, true));
   Lease freed;
   freed.generation = newest(said.leases);

@@ -212,7 +212,7 @@ Result<std::vector<std::string>> files_of(const Export &found) {
 
 Result<void> remove_export(const config::Settings &settings, const std::string &name) {
   VBD_TRY_ASSIGN(auto shelf, open_shelf(settings, false));
-  VBD_TRY(lock_shelf(shelf.get(), settings.export_dir));
+  VBD_TRY_ASSIGN(const auto lock, lock_shelf(shelf.get(), settings.export_dir));
   auto found = open_export(settings, name);  // settling may have brought it back
   if (!found) return found.error();
   VBD_TRY(files_of(*found));
@@ -225,7 +225,7 @@ Result<void> remove_export(const config::Settings &settings, const std::string &
 Result<NewExport> NewExport::begin(const config::Settings &settings, const std::string &name) {
   NewExport made;
   VBD_TRY_ASSIGN(auto shelf, open_shelf(settings, true));
-  VBD_TRY(lock_shelf(shelf.get(), settings.export_dir));
+  VBD_TRY_ASSIGN(const auto lock, lock_shelf(shelf.get(), settings.export_dir));
   made.parent_path_ = settings.export_dir;
   const std::string temporary = hidden(name, kNew);
   if (exists(shelf.get(), temporary)) {
@@ -281,7 +281,7 @@ Result<void> NewExport::take_name() {
 Result<void> NewExport::publish(const std::string &description) {
   auto written = sys::create_file_at(directory_.get(), kDescriptionFile, description);
   if (!written) return written.error().at(path_);
-  VBD_TRY(sys::OperationLock::acquire(parent_.get(), parent_path_, kPatience));
+  VBD_TRY_ASSIGN(const auto lock, sys::OperationLock::acquire(parent_.get(), parent_path_, kPatience));
   VBD_TRY(sys::unlink_at(directory_.get(), std::string(sys::OperationLock::kFileName)));
   VBD_TRY(sys::sync_fd(directory_.get()));
   if (auto named = take_name(); !named) return named.error().at(parent_path_);

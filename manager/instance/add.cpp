@@ -64,7 +64,7 @@ Result<void> settle_all(const Manager &manager, const AddSpec &spec,
 Result<Begun> begin(const Manager &manager, const AddSpec &spec, const AddPlan &first) {
   for (const auto &path : first.interrupted) wait_for_rest(manager.settings, path);
   const Catalog catalog(manager.settings);
-  VBD_TRY(catalog.lock_names());
+  VBD_TRY_ASSIGN(const auto names, catalog.lock_names());
   VBD_TRY(settle_all(manager, spec, first.interrupted));
   sweep_leftovers(manager.settings, first.record.directory);
   VBD_TRY_ASSIGN(auto plan, plan_add(manager, spec));

@@ -205,7 +205,7 @@ Result<void> adopt_image(const Manager &manager, const Site &site, const DiskRec
                          const Adoption &adoption) {
   const auto allowed = allowed_dirs(manager);
   VBD_TRY_ASSIGN(auto home, sys::open_dir_below(sys::dir_name(adoption.source), allowed));
-  VBD_TRY(lock_source(home.get(), site, sys::dir_name(adoption.source)));
+  VBD_TRY_ASSIGN(const auto lock, lock_source(home.get(), site, sys::dir_name(adoption.source)));
   const std::string target = cat(site.path, "/", disk.file);
   auto again = check_adoptable(manager, {disk.driver, disk.filetype, adoption.source}, target);
   if (!again) return again.error();

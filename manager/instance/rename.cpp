@@ -99,7 +99,7 @@ bool has_moved(const Work &work, const Names &names) {
 /// Under the names lock: all but the script; the operation stays recorded.
 Result<void> change_name(const Manager &manager, Work &work, const Names &names, bool script) {
   const Catalog catalog(manager.settings);
-  VBD_TRY(catalog.lock_names());
+  VBD_TRY_ASSIGN(const auto lock, catalog.lock_names());
   VBD_TRY(check_free(manager, names));
   OperationRecord operation{"rename", sys::now_rfc3339(), {}, false};
   operation.details = {{"from", names.from},

@@ -125,7 +125,7 @@ Result<Entry> find_settled(const Manager &manager, const std::string &name, bool
     return Error(kInterrupted, cat("instance ", name, ": ", entry->reason), "run it without --dry-run");
   wait_for_rest(manager.settings, entry->record.directory);
   {
-    VBD_TRY(catalog.lock_names());
+    VBD_TRY_ASSIGN(const auto names, catalog.lock_names());
     VBD_TRY(settle(manager, name, entry->record.directory, false));
   }
   entry = catalog.find(name);  // an interrupted add is gone now, a renamed one has another name

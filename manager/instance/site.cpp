@@ -223,7 +223,7 @@ Result<std::optional<sys::OperationLock>> unlist(const Manager &manager, const I
 }  // namespace
 
 Result<void> forget_site(const Manager &manager, Site &site, const InstanceRecord &record, NamesLock names) {
-  VBD_TRY(unlist(manager, record, names));
+  VBD_TRY_ASSIGN(const auto lock, unlist(manager, record, names));
   VBD_TRY_ASSIGN(auto whole, remove_whole(manager.settings, site, record.uuid));
   if (whole) return {};
   VBD_TRY(unlink_own(site.directory.get()));
@@ -245,7 +245,7 @@ Result<void> undo_add(const Manager &manager, Site &site, const InstanceRecord &
   VBD_TRY(undo_adoptions(manager, site, record));
   if (operation.made_directory) return forget_site(manager, site, record, names);
 
-  VBD_TRY(unlist(manager, record, names));
+  VBD_TRY_ASSIGN(const auto lock, unlist(manager, record, names));
   VBD_TRY(sys::unlink_at(site.directory.get(), kInstanceFile));
   VBD_TRY(device::drop_spares(site.directory.get()));
   const bool made_lock =

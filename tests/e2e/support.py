@@ -2,6 +2,7 @@
 """A sandbox for tests of the built vbd: directories of its own, the installed binary of VBD_PREFIX, and a clean-up
 that leaves no loop device, mount, process or file behind, also after a failure."""
 
+import fcntl
 import json
 import os
 import shutil
@@ -182,6 +183,22 @@ class Sandbox(unittest.TestCase):
                     pass
         return found
 
+    def clear_loop(self, node, backing=None):
+        """Clears the loop device if it is still ours, which is: of that file, or of one below our directory. While we
+        have it open nobody else can clear it and take its number for another file, which a `losetup -d` a moment later
+        would hit."""
+        try:
+            fd = os.open(node, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        except OSError:
+            return
+        try:
+            if (node, backing) in loop_list() if backing else node in (found for found, _ in self.our_loops()):
+                fcntl.ioctl(fd, 0x4C01)  # LOOP_CLR_FD, linux/loop.h
+        except OSError:
+            pass
+        finally:
+            os.close(fd)
+
     def our_mounts(self):
         nodes = tuple(node for node, _ in self.our_loops())
         with open("/proc/self/mounts") as f:
@@ -198,7 +215,7 @@ class Sandbox(unittest.TestCase):
         for target in reversed(self.our_mounts()):
             run("umount", target)
         for node, _ in self.our_loops():
-            run("losetup", "-d", node)
+            self.clear_loop(node)
         for pid in self.our_processes():
             try:
                 os.kill(pid, signal.SIGKILL)
@@ -207,7 +224,7 @@ class Sandbox(unittest.TestCase):
         for target in reversed(self.our_mounts()):
             run("umount", "-l", target)
         for node, _ in self.our_loops():
-            run("losetup", "-d", node)
+            self.clear_loop(node)
         shutil.rmtree(self.dir, ignore_errors=True)
 
 

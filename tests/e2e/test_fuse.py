@@ -117,7 +117,7 @@ class OldInode(Sandbox):
         node = self.vbd("disk", "attach", self.logical_id(path)).stdout.strip()
         self.assertEqual(support.run("losetup", "-d", node).returncode, 0)
         folder = os.path.join(self.run_dir, "attachments")
-        [name] = os.listdir(folder)
+        [name] = [name for name in os.listdir(folder) if name.endswith(".json")]
         with open(os.path.join(folder, name)) as f:
             record = json.load(f)
         self.assertGreater(record["birth"], 0)

@@ -78,13 +78,16 @@ class TwoNodes(Sandbox):
         self.addCleanup(self.clear_loops)
 
     def clear_loops(self):
-        for node in self.made:
-            if os.path.exists(f"/sys/block/{os.path.basename(node)}/loop"):
-                support.run("losetup", "-d", node)
+        for node, backing in self.made:
+            self.clear_loop(node, backing)
 
     def attach(self, node, target, *more):
-        self.made.append(node.vbd("disk", "attach", self.logical_id(target), *more).stdout.strip())
-        return self.made[-1]
+        return self.note(node.vbd("disk", "attach", self.logical_id(target), *more).stdout.strip())
+
+    def note(self, device):
+        """A device to be cleared in the end, if it still has the file that it has now."""
+        self.made.append((device, dict(support.loop_list()).get(device, "nothing")))
+        return device
 
     def image(self, name, size=4 * MiB):
         with open(os.path.join(self.back, name), "wb") as f:
@@ -169,7 +172,9 @@ class Attach(TwoNodes):
                     for n in (self.one, self.two)]
             results = [(n, p.communicate(), p.returncode) for n, p in both]
             winners = [n for n, _, rc in results if rc == 0]
-            self.made += [out.strip() for _, (out, _), rc in results if rc == 0]
+            for _, (out, _), rc in results:
+                if rc == 0:
+                    self.note(out.strip())
             self.assertEqual(sorted(rc for _, _, rc in results), [0, 4], results)
             self.assertEqual(winners[0].lease(target)["node"], winners[0].name)
             winners[0].vbd("disk", "detach", self.logical_id(target))
@@ -190,7 +195,7 @@ class Attach(TwoNodes):
             for p in both:
                 out, err = p.communicate()
                 self.assertEqual(p.returncode, 0, err)
-                self.made.append(out.strip())
+                self.note(out.strip())
             self.two.refused("disk", "attach", self.logical_id(images[0]))
             self.one.refused("disk", "attach", self.logical_id(images[1]))
             self.one.vbd("disk", "detach", self.logical_id(images[0]))

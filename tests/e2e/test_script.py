@@ -93,7 +93,7 @@ class Words(Sandbox):
             (2, "usage.argument", "unexpected argument 'more'", ("instance", "info", "web1", "more")),
             (2, "usage.value", "--block-size '': not a number", ("disk", "attach", disk, "--block-size", "")),
             (2, "usage.value", "--block-size 4294967808: not a number, or too large", ("disk", "attach", disk, "--block-size=4294967808")),
-            (2, "usage.value", "--timeout -1: not a number of seconds", ("instance", "stop", "web1", "--timeout=-1")),
+            (2, "usage.value", "--timeout -1: not a number, 0..86400", ("instance", "stop", "web1", "--timeout=-1")),
             (2, "usage.size", "is too large", ("image", "create", "--filetype", "raw", self.image + "2", "9" * 30)),
             (2, "usage.size", "is not a number", ("image", "create", "--filetype", "raw", self.image + "2", "-1")),
             (2, "usage.size", "is empty", ("instance", "grow-disk", "web1", "0", "")),

@@ -154,7 +154,7 @@ class AccessLists(TrustBox):
         for path in (self.run_dir, self.run_dir + "/attachments"):
             for verb in ("attach", "detach", "query"):
                 self.refused_while_listed(path, "place.untrusted", "disk", verb, self.logical_id(self.sda))
-        [record] = os.listdir(self.run_dir + "/attachments")
+        [record] = [name for name in os.listdir(self.run_dir + "/attachments") if name.endswith(".json")]
         for path in (f"{self.run_dir}/attachments/{record}", f"{self.run_dir}/state/{record[:-len('.json')]}"):
             self.refused_while_listed(path, "place.untrusted", "disk", "detach", self.logical_id(self.sda))
         self.vbd("disk", "detach", self.logical_id(self.sda))

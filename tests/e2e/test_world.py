@@ -41,8 +41,8 @@ class World(Sandbox):
         server.send_signal(signal.SIGCONT)
         server.send_signal(signal.SIGUSR2)
         server.poll()
-        for node, path in self.our_loops():
-            support.run("losetup", "-d", node)
+        for node, _ in self.our_loops():
+            self.clear_loop(node)
         for target in reversed(self.our_mounts()):
             support.run("umount", target)
         server.kill()

@@ -100,6 +100,15 @@ Ended run_until(int nth, const std::function<void()> &body) {
   }
 }
 
+/// The file of the one record; a spare lies beside it.
+std::string record_file(const DeviceBench &bench) {
+  for (const std::string &file : bench.run_files()) {
+    if (file.ends_with(".json")) return file;
+  }
+  FAIL("no record");
+  return {};
+}
+
 }  // namespace
 
 #if defined(__x86_64__)
@@ -301,7 +310,7 @@ TEST_CASE("recovery: a record of an earlier boot counts as none") {
   REQUIRE(bench.attach("sda", "instance:old").ok());
   const device::Record record = only_record(bench);
   DeviceBench::clear(record.node);
-  const std::string file = bench.run_files().front();
+  const std::string file = record_file(bench);
   std::string text = test::slurp(file);
   text.replace(text.find(record.boot_id), record.boot_id.size(), std::string(record.boot_id.size(), '0'));
   test::spill(file, text);
@@ -318,7 +327,7 @@ TEST_CASE("recovery: a damaged record is an error that names the file") {
   NEED_DEVICES(bench, "damaged record");
   bench.make_raw("sda", 8 << 20);
   REQUIRE(bench.attach("sda").ok());
-  const std::string file = bench.run_files().front();
+  const std::string file = record_file(bench);
   test::spill(file, "{\"schema\": \"vbdkit.attachment/1\"}");
   const auto status = device::query(bench.context(), bench.id("sda"));
   REQUIRE_FALSE(status.ok());

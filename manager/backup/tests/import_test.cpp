@@ -91,7 +91,7 @@ TEST_CASE("zstd: nothing beyond the declared size is unpacked, and what it holds
   NEED_FIXTURE(f, "zstd limit");
   const auto plain = scratch_file(f.root + "/plain"), packed = scratch_file(f.root + "/packed");
   const std::vector<unsigned char> ones(kMiB, 1);
-  for (std::uint64_t at : {0, 1, 2, 5})
+  for (const std::uint64_t at : {0ULL, 1ULL, 2ULL, 5ULL})
     REQUIRE(sys::write_at(plain.get(), ones.data(), kMiB, at * kMiB).ok());
   auto source = file_source(plain.get());
   REQUIRE(source.ok());
