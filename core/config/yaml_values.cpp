@@ -65,10 +65,9 @@ Point decode(std::string_view text) {
   return {code, length};
 }
 
-/// Controls, and what YAML 1.1 takes for a line break or a byte order mark.
-bool needs_escape(std::uint32_t code) {
-  return code < 0x20 || (code >= 0x7f && code < 0xa0) || code == 0x2028 || code == 0x2029 || code == 0xfeff ||
-         code == 0xfffe || code == 0xffff;
+/// What our own reader refuses, by the same rule, and what no YAML holds.
+bool needs_escape(std::uint32_t code, std::string_view sequence) {
+  return !text::is_printable_utf8(sequence) || code == 0xfffe || code == 0xffff;
 }
 
 std::string escape(std::uint32_t code) {
@@ -154,7 +153,8 @@ std::string yaml_scalar(std::string_view text) {
       out += '\\';
       out += static_cast<char>(point.code);
     } else {
-      out += needs_escape(point.code) ? escape(point.code) : std::string(text.substr(0, length));
+      const std::string_view sequence = text.substr(0, length);
+      out += needs_escape(point.code, sequence) ? escape(point.code) : std::string(sequence);
     }
     text.remove_prefix(length);
   }

@@ -158,3 +158,14 @@ TEST_CASE("what is emitted is read back as the same text") {
   CHECK(yaml_scalar("/srv/ganeti") == "/srv/ganeti");
   CHECK(yaml_scalar("a\xff") == "\"a\xef\xbf\xbd\"");
 }
+
+TEST_CASE("a scalar that turns a line is written so that it is read again") {
+  for (const char *point : {"\xe2\x80\xa8", "\xe2\x80\xa9", "\xe2\x80\xaa", "\xe2\x80\xae", "\xe2\x81\xa6",
+                            "\xe2\x81\xa9", "\xef\xbb\xbf", "\x7f", "\xc2\x85", "\x01"}) {
+    const std::string value = std::string("a") + point + "b";
+    CAPTURE(value);
+    const auto read = parse_yaml("k: " + yaml_scalar(value) + "\n", "f.yaml");
+    REQUIRE(read.ok());
+    CHECK(read->entries.front().value.scalar == value);
+  }
+}
