@@ -212,7 +212,7 @@ class NoSpaceDisks(Base):
                 return self.refused
             with self.subTest(calls=calls, error=error):
                 cut += self.each_call(calls, once, least=0)  # not every verb makes all of them
-        self.assertGreater(cut, len(all_calls), f"{words}: hardly anything was cut")
+        self.assertGreater(cut, len(all_calls) if self.stride == 1 else 0, f"{words}: hardly anything was cut")
 
     def test_grow(self):
         self.vbd(*self.ADD)
