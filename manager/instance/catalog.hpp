@@ -26,6 +26,8 @@ namespace vbd::instance {
 inline constexpr ErrorKind kInstanceNotFound{"instance.not_found", Exit::not_found};
 inline constexpr ErrorKind kInstanceExists{"instance.exists", Exit::busy};
 inline constexpr ErrorKind kForeign{"instance.foreign", Exit::refused};
+/// What was read is no longer true: another command was first.
+inline constexpr ErrorKind kChanged{"instance.changed", Exit::busy};
 inline constexpr ErrorKind kInterrupted{"instance.interrupted", Exit::busy};
 inline constexpr ErrorKind kUnreachable{"instance.unreachable", Exit::failed};
 inline constexpr ErrorKind kReuse{"instance.reuse", Exit::refused};

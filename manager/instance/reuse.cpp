@@ -3,6 +3,7 @@
 // so that an operator can mend them at once. Nothing is written, not even a lock file; image locks are taken
 // and given back.
 #include <algorithm>
+#include <optional>
 
 #include "core/base/log.hpp"
 #include "core/base/size.hpp"
@@ -47,6 +48,7 @@ class Reuse {
   int directory_;
   std::vector<std::string> problems_;
   bool damaged_ = false;
+  std::optional<Error> failure_;  ///< the first file that could not be looked at
 };
 
 /// Hidden files, ours among them, and what mkfs makes.
@@ -113,6 +115,11 @@ Result<std::uint64_t> Reuse::check_file(const std::string &name, const DiskSpec 
 }
 
 Error Reuse::report() const {
+  // A file that could not be looked at is no reason against it.
+  if (failure_ && !damaged_) {
+    return {ErrorKind{failure_->id(), failure_->exit()}, cat(path_, ": reuse: ", text::join(problems_, "; ")),
+            "nothing was changed; try again when its storage answers"};
+  }
   return {damaged_ ? image::kDamagedImage : kReuse, cat(path_, ": reuse: ", text::join(problems_, "; ")),
           damaged_
               ? "nothing was changed; --repair mends what can be mended, --unchecked takes images as they are"
@@ -143,6 +150,7 @@ Result<std::vector<ReusedFile>> Reuse::run(const std::set<std::string> &ignored)
     if (size) {
       reused.push_back({files[i].name, *size});
     } else {
+      if (size.error().exit() == Exit::failed && !failure_) failure_ = size.error();
       damaged_ |= size.error().exit() == Exit::damaged && !size.error().is(image::kBadSizeInImage);
       problem(files[i].name, without_path(size.error().message(), cat(path_, "/", files[i].name)));
     }

@@ -105,7 +105,7 @@ Result<InstanceRecord> read_again(const Manager &manager, const Site &site, cons
   auto record = Catalog(manager.settings).read_record(site.directory.get(), site.path);
   if (!record) return record.error();
   if (record->uuid != before.uuid || record->directory != before.directory) {
-    return Error(kForeign, cat(site.path, ": another instance came into being there meanwhile"), "try again");
+    return Error(kChanged, cat(site.path, ": another instance came into being there meanwhile"), "try again");
   }
   VBD_TRY(device::check_operation(*record, manager.settings, site.path));
   return record;

@@ -41,7 +41,7 @@ void wait_for_rest(const config::Settings &settings, const std::string &path);
 /// kLeasedElsewhere (device) when another node may write the instance's disks.
 [[nodiscard]] Result<void> check_unleased(const Manager &manager, const InstanceRecord &record);
 
-/// The record under the directory's lock, for what was read before may be old: kForeign when another instance
+/// The record under the directory's lock, for what was read before may be old: kChanged when another instance
 /// is there now; kOperationElsewhere (device) when another node works on it, or was killed at that: nobody
 /// finishes or undoes what runs elsewhere.
 [[nodiscard]] Result<InstanceRecord> read_again(const Manager &manager, const Site &site,

@@ -131,7 +131,7 @@ Result<void> Verify::write_found_pointer(const std::string &path, const Instance
   VBD_TRY_ASSIGN(auto directory, sys::open_dir_below(path, allowed_for(settings_, path)));
   VBD_TRY_ASSIGN(auto again, catalog_.read_record(directory.get(), path));
   if (again.uuid != record.uuid || again.operation)
-    return Error(kForeign, "another instance came into being there meanwhile");
+    return Error(kChanged, "another instance came into being there meanwhile");
   if (!trust_) {
     if (auto plain = check_names_nothing_here(manager_, again); !plain) return plain;
   }

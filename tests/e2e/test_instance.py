@@ -308,6 +308,20 @@ class Reuse(Sandbox):
                 looker.kill()
                 looker.communicate()
 
+    def test_a_file_that_can_not_be_looked_at_is_no_reason_against_it(self):
+        """The storage fails: a failure (1), not a refusal (5)."""
+        if not support.have("strace"):
+            support.skip(self.id(), "needs strace")
+        self.raw("sda", MiB)
+        before = self.snapshot(self.folder)
+        done = support.run("strace", "-f", "-qq", "-o", "/dev/null", "-P", "sda", "-e", "inject=openat2:error=EIO",
+                           *self.argv("instance", "add", "-t", f"file:path={self.folder},reuse", "--no-start", "inst"),
+                           env={**self.environment(), "ASAN_OPTIONS": "detect_leaks=0"})
+        self.assertEqual(done.returncode, 1, done.stderr)
+        self.assertIn("reuse: sda: ", done.stderr)
+        self.assertIn("try again when its storage answers", done.stderr)
+        self.assertEqual({n: v for n, v in self.snapshot(self.folder).items() if n != ".vbdkit.lock"}, before)
+
     def test_remove_takes_reused_files_too(self):
         self.raw("sda", MiB)
         self.reuse()
