@@ -267,7 +267,14 @@ Result<void> do_modify(const Manager &manager, Work &work, const Change &change,
       work.record = std::move(after);
       if (auto gone = drop_witness(manager.settings, work.record.uuid); !gone)
         log::warn(gone.error().message());
-      return change.removed.empty() ? done : delete_files(manager, work, assume_unused);
+      if (change.removed.empty()) return done;
+      auto deleted = delete_files(manager, work, assume_unused);
+      if (deleted) return deleted;
+      // Said again, the same number would remove another disk.
+      return deleted.error().with_hint(cat(
+          "the disks are out of the list already, and those behind them have other numbers now: don't say "
+          "this again; the next verb on ",
+          work.record.name, " finishes what is left"));
     }
   }
   undo_or_leave(manager, work);

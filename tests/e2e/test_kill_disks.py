@@ -225,6 +225,22 @@ class NoSpaceDisks(Base):
             size[0] = now
         self.refuse(("instance", "grow-disk", "inst", "0", "1M"), check)
 
+    def test_a_removal_whose_end_fails_says_not_to_say_it_again(self):
+        """The list has changed by then: the same number would be another disk."""
+        said = 0
+        for number in range(1, 20):
+            self.vbd("instance", "add", "-t", "file:", "--disk", "0:size=1M", "--disk", "1:size=1M", "--no-start", "inst")
+            done = self.strace(f"renameat2,renameat:error=EIO:when={number}", "instance", "modify", "--yes", "--disk",
+                               "0:remove", "inst")
+            left = len(self.info()["disks"])
+            if self.refused and done.returncode == 1 and left == 1:
+                said += 1
+                self.assertIn("don't say this again", done.stderr)
+            self.vbd("instance", "remove", "--yes", "inst")
+            if not self.refused:
+                break
+        self.assertGreater(said, 0)
+
     def test_modify(self):
         self.vbd(*self.ADD)
         count = [1]

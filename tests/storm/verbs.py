@@ -27,6 +27,7 @@ class Plan:
         self.after = more.get("after")        # (state): what is to be read from the world
         self.text = more.get("text")          # of paths on faultfs that it works on
         self.killable = more.get("killable", True)
+        self.repeats = more.get("repeats", True)  # said again, the words mean the same
         self.loses = more.get("loses", False)  # an I/O error in it may cost data: no errors are injected
 
 
@@ -294,7 +295,8 @@ class Verbs:
             return None
         index = self.rng.randrange(len(instance.disks))
         return Plan("instance modify remove", ["instance", "modify", "--yes", "--disk", f"{index}:remove", instance.name],
-                    lambda state: state.instances[instance.name].disks.pop(index), text=os.path.basename(instance.directory))
+                    lambda state: state.instances[instance.name].disks.pop(index), text=os.path.basename(instance.directory),
+                    repeats=False)
 
     def do_modify_mode(self):
         instance = self.idle_instance(lambda i: i.disks)

@@ -274,6 +274,8 @@ class Worker(Verbs):
             keys = sorted({*keys, ("instance", plan.forward)}, key=str)
         repair = ["cluster", "verify", "--repair"]
         ways = [plan.words, repair] if plan.forward or self.rng.random() < 0.5 else [repair, plan.words]
+        if not plan.repeats:
+            ways = [repair, repair]
         # What a killed run asked of the kernel or of a server may come about later: then it is asked for again at once.
         late = done.killed and any(key[0] in ("attached", "mounted") for key in keys)
         if late:
